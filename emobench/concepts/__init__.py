@@ -1,0 +1,1 @@
+"""Concepts: the image-text model that scores them, and the annotations that measure them."""

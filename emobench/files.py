@@ -1,0 +1,63 @@
+"""Writing files so that a reader never sees half of one: a temporary name first, then a rename."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path``; what was written there replaces ``path`` if the block succeeds.
+
+    Works for a file and for a folder. After an exception the temporary is removed and ``path`` is as it was.
+
+    Args:
+        path: where the result is wanted. Its parent folders are made.
+
+    Yields:
+        The temporary path (same suffix, so that writers which look at it behave).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes ``value`` as indented JSON, atomically. NaN is refused: it isn't JSON."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_parquet(path: Path, table: Any) -> None:
+    """Writes a pandas table without its row index as parquet, atomically."""
+    with replacing(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def write_csv(path: Path, table: Any) -> None:
+    """Writes a pandas table without its row index as csv with 6 significant digits, atomically."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def write_array(path: Path, array: Any) -> None:
+    """Writes a NumPy array as ``.npy``, atomically."""
+    import numpy as np
+
+    with replacing(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)

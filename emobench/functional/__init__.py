@@ -1,0 +1,1 @@
+"""The maths: tensors in, tensors out. No paths, no printing, no choice of device."""

@@ -1,0 +1,37 @@
+"""Where each file of a benchmark lies. dvc.yaml says the same to DVC; a test compares the two."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of the benchmark ``name`` below ``root``."""
+
+    name: str
+    root: Path = Path()
+
+    @property
+    def data(self) -> Path:
+        """Image set: images.npy, index.parquet, truth.parquet, annotations.parquet."""
+        return self.root / "data" / self.name
+
+    @property
+    def models(self) -> Path:
+        """Weights: baseline.safetensors, edited.safetensors, clip/."""
+        return self.root / "models" / self.name
+
+    @property
+    def artifacts(self) -> Path:
+        """Embeddings, activations, tables, predictions."""
+        return self.root / "artifacts" / self.name
+
+    @property
+    def reports(self) -> Path:
+        """What people read and git keeps."""
+        return self.root / "reports" / self.name
+
+    @property
+    def partial(self) -> Path:
+        """Interrupted work, nobody's output: DVC deletes outputs before a stage runs, but not this."""
+        return self.root / "artifacts" / ".partial"

@@ -1,0 +1,67 @@
+"""VGGNet, the seed's network for FER2013 (Khairuddin and Chen, 2021, arXiv:2105.03588, figure 2)."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+CHANNELS = (64, 128, 256, 512)
+INPUT_SIZE = 40
+
+
+class VGGNet(nn.Module):
+    """Four blocks of two 3x3 convolutions with BatchNorm, ReLU and max-pool, then three linear layers.
+
+    Args:
+        width: scales the channels of the convolutions and of lin1 and lin2; 1.0 is the published network.
+        dropout: probability after lin1 and lin2.
+
+    Input (images, 1, 40, 40) in [0, 1]; output logits (images, 7).
+    """
+
+    def __init__(self, width: float = 1.0, dropout: float = 0.2) -> None:
+        super().__init__()
+        previous = 1
+        for block, published in enumerate(CHANNELS, start=1):
+            channels = max(1, round(published * width))
+            for half, inputs in (("a", previous), ("b", channels)):
+                self.add_module(f"conv{block}{half}", nn.Conv2d(inputs, channels, 3, padding=1))
+                self.add_module(f"bn{block}{half}", nn.BatchNorm2d(channels))
+            previous = channels
+        hidden = max(1, round(4096 * width))
+        self.pool = nn.MaxPool2d(2)
+        self.lin1 = nn.Linear(previous * 4, hidden)
+        self.lin2 = nn.Linear(hidden, hidden)
+        self.lin3 = nn.Linear(hidden, 7)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (images, 7)."""
+        return self.forward_after(None, images)
+
+    def forward_after(self, layer: str | None, outputs: torch.Tensor) -> torch.Tensor:
+        """Runs what follows ``layer``, from that layer's output (before BatchNorm and ReLU) to the logits.
+
+        Args:
+            layer: a layer's name; None for the whole network, then ``outputs`` are the images.
+            outputs: (images, channels, height, width) after a convolution, (images, units) after a linear layer.
+        """
+        started = layer is None
+        x = outputs
+        for block in range(1, 5):
+            for half in "ab":
+                name = f"{block}{half}"
+                if started:
+                    x = self.get_submodule(f"conv{name}")(x)
+                if started or layer == f"conv{name}":
+                    started = True
+                    x = F.relu(self.get_submodule(f"bn{name}")(x))
+                    if half == "b":
+                        x = self.pool(x)
+        if started:
+            x = self.lin1(x.flatten(1))
+        if started or layer == "lin1":
+            started = True
+            x = self.lin2(self.drop(F.relu(x)))
+        if started or layer == "lin2":
+            x = self.lin3(self.drop(F.relu(x)))
+        return x

@@ -1,0 +1,271 @@
+"""params.yaml as frozen dataclasses, one a section. Values live in the file only: nothing here has a default.
+
+Unknown, missing, wrongly typed and out-of-range keys are errors that name the section and the key.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from emobench.errors import UserError, unknown_name
+from emobench.schema import choice, number, parse
+
+CONV_LAYERS = ("conv1a", "conv1b", "conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b")
+LAYERS = (*CONV_LAYERS, "lin1", "lin2", "lin3")
+"""The eleven layers of VGGNet that have units, in forward order."""
+SIMILARITY_FNS = ("soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed")
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """How many synthetic faces, and how often their label is drawn anew."""
+
+    train: int = number(1)
+    val: int = number(1)
+    test: int = number(1)
+    label_noise: float = number(0, 1)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Thresholds of the image audit (see emobench.faces.audit)."""
+
+    near_duplicate_distance: int = number(0, 64)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the images come from."""
+
+    source: str = choice("synthetic", "fer2013")
+    archive: str
+    limit: int = number(0)
+    synthetic: Synthetic
+    audit: Audit
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """How the concepts are measured on each image; ``input`` is a landmark model file or a table."""
+
+    source: str = choice("truth", "landmarks", "file", "none")
+    input: str
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of the training images, drawn anew for every image of a batch."""
+
+    degrees: float = number(0, 180)
+    translate: float = number(0, 1)
+    scale: float = number(0, 1)
+    flip: float = number(0, 1)
+    erase: float = number(0, 1)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The network that is dissected: trained here, or given weights."""
+
+    source: str = choice("train", "weights")
+    weights: str
+    width: float = number(0.01, 4)
+    dropout: float = number(0, 0.95)
+    epochs: int = number(1)
+    batch_size: int = number(2)
+    max_lr: float = number(0)
+    momentum: float = number(0, 1)
+    weight_decay: float = number(0)
+    label_smoothing: float = number(0, 0.99)
+    precision: str = choice("float32", "bfloat16")
+    augment: Augment
+
+
+@dataclass(frozen=True)
+class ClipTraining:
+    """How a small CLIP is trained on the train images (source: train)."""
+
+    embed_dim: int = number(8)
+    image_width: int = number(8)
+    text_width: int = number(8)
+    text_layers: int = number(1)
+    epochs: int = number(1)
+    batch_size: int = number(2)
+    max_lr: float = number(0)
+    weight_decay: float = number(0)
+    emotion_captions: float = number(0, 1)
+    precision: str = choice("float32", "bfloat16")
+    augment: Augment
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The image-text model: trained here, a local checkpoint, or a published tag."""
+
+    source: str = choice("train", "checkpoint", "pretrained")
+    weights: str
+    model: str
+    tag: str
+    image_mean: list[float] = number(0, 1)
+    image_std: list[float] = number(0)
+    prompts: list[str]
+    allow_hub: bool
+    batch_size: int = number(1)
+    training: ClipTraining
+
+
+@dataclass(frozen=True)
+class Record:
+    """How activations are recorded."""
+
+    pool: str = choice("avg", "max")
+    batch_size: int = number(1)
+
+
+@dataclass(frozen=True)
+class SoftWpmi:
+    """Parameters of soft_wpmi (see emobench.functional.similarity)."""
+
+    top_k: int = number(1)
+    a: float = number(0)
+    lam: float = number(0)
+    min_prob: float = number(0, 1)
+    p_start: float = number(0, 1)
+    p_end: float = number(0, 1)
+
+
+@dataclass(frozen=True)
+class Wpmi:
+    """Parameters of wpmi."""
+
+    top_k: int = number(1)
+    a: float = number(0)
+    lam: float = number(0)
+    min_prob: float = number(0, 1)
+
+
+@dataclass(frozen=True)
+class RankReorder:
+    """Parameters of rank_reorder."""
+
+    p: int = number(1)
+    top_fraction: float = number(0, 1)
+    scale_p: float = number(0)
+
+
+@dataclass(frozen=True)
+class Dissect:
+    """How units are described, on which images, and from which similarity on they count as interpretable."""
+
+    similarity_fns: list[str] = choice(*SIMILARITY_FNS)
+    probe: str = choice("train_unique", "train", "val", "test")
+    tau: float
+    top_images: int = number(1)
+    soft_wpmi: SoftWpmi
+    wpmi: Wpmi
+    rank_reorder: RankReorder
+
+
+@dataclass(frozen=True)
+class PaperCell:
+    """The published edit: threshold and factor."""
+
+    tau: float
+    factor: float = number(0)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer."""
+
+    layer: str = choice("auto", *LAYERS[:-1])
+    concept_set: str
+    similarity_fn: str = choice(*SIMILARITY_FNS)
+    arms: list[str] = choice("similarity", "weight_norm", "proportional")
+    taus: list[float]
+    factors: list[float] = number(0)
+    paper: PaperCell
+    memory_gib: float = number(0.05)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Statistics of the comparison with the baseline."""
+
+    bootstrap_draws: int = number(100)
+    confidence: float = number(0.5, 0.999)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How much the report shows."""
+
+    top_units: int = number(1)
+    top_images: int = number(1)
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is logged to MLflow beside numbers."""
+
+    pictures: bool
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of params.yaml."""
+
+    name: str
+    seed: int = number(0)
+    device: str = choice("cpu", "cuda", "auto")
+    data: Data
+    annotate: Annotate
+    baseline: Baseline
+    clip: Clip
+    record: Record
+    concept_sets: list[str]
+    dissect: Dissect
+    edit: Edit
+    compare: Compare
+    report: Report
+    track: Track
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Reads and checks params.yaml.
+
+    Raises:
+        UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    params = parse(Params, values, "")
+    _check_together(params)
+    return params
+
+
+def _check_together(params: Params) -> None:
+    """Checks what no single key shows."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", params.name):
+        raise UserError(f"params: name is {params.name!r}; expected small letters, digits, '_' and '-'")
+    labels = [Path(name).stem for name in params.concept_sets]
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"params: concept_sets is {params.concept_sets}; expected at least one, each once")
+    if params.edit.concept_set not in labels:
+        raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
+    if params.edit.similarity_fn not in params.dissect.similarity_fns:
+        raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, params.dissect.similarity_fns)
+    if not params.edit.factors or not params.edit.taus or not params.edit.arms:
+        raise UserError("params: edit.arms, edit.taus and edit.factors need at least one value each")
+    if 0 in [*params.edit.factors, params.edit.paper.factor]:
+        raise UserError("params: edit.factors has a 0, but the other rows are divided by the factor; expected > 0")
+    if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
+        raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
