@@ -50,6 +50,17 @@ class ImageSet:
         rows = self.rows("train")
         return rows[self.index["duplicate_of"].isna().to_numpy()[rows]]
 
+    def evaluation_rows(self) -> dict[str, np.ndarray]:
+        """Row numbers of the image sets that results are reported on.
+
+        ``val`` and ``test``: kept images. ``test_noleaks``: of these, no copy of a train or val image. ``val_test``:
+        the published protocol, all images of both splits, also what the audit removed.
+        """
+        test = self.rows("test")
+        leaks = self.index["leaks"].to_numpy(bool)
+        both = np.sort(np.concatenate([self.rows("val", removed=True), self.rows("test", removed=True)]))
+        return {"val": self.rows("val"), "test": test, "test_noleaks": test[~leaks[test]], "val_test": both}
+
     def digest(self) -> str:
         """sha256 over ids, labels and pixels: tells one image set from another."""
         digest = hashlib.sha256("\n".join(self.index["image_id"]).encode())
