@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one: a temporary name first, then a rename."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,10 +38,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as indented JSON, atomically. NaN is refused: it isn't JSON."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Writes ``value`` as indented JSON, atomically. NaN, which JSON lacks, becomes null."""
+    text = json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text)
+
+
+def _without_nan(value: Any) -> Any:
+    """The same nested value with None for every NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def write_parquet(path: Path, table: Any) -> None:
@@ -61,3 +71,9 @@ def write_array(path: Path, array: Any) -> None:
 
     with replacing(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Where each file of a benchmark lies. dvc.yaml says the same to DVC; a test compares the two."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,3 +36,7 @@ class Layout:
     def partial(self) -> Path:
         """Interrupted work, nobody's output: DVC deletes outputs before a stage runs, but not this."""
         return self.root / "artifacts" / ".partial"
+
+    def partial_for(self, stage: str, *inputs: object) -> Path:
+        """The folder of a stage's interrupted work that belongs to just these inputs (told apart by their repr)."""
+        return self.partial / stage / hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]

@@ -116,10 +116,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Record:
-    """How activations are recorded."""
+    """How activations are recorded; ``untrained`` also records the same network with random weights, as a control."""
 
     pool: str = choice("avg", "max")
     batch_size: int = number(1)
+    untrained: bool
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""Reading what the embed stage wrote, with the checks that keep one benchmark's numbers out of another's."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from emobench.errors import UserError
+from emobench.functional.dissection import ConceptScores, concept_scores
+from emobench.vocabulary import CLASSES, concept_classes, set_label
+
+
+def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets: list[str]) -> list[ConceptScores]:
+    """Scores every concept set on the images ``rows`` by the cosine of the embeddings.
+
+    Args:
+        folder: where ``image_embeddings.npy`` (all images, dim) and ``concept_embeddings.npz`` lie.
+        images_digest: of the image set in use; the embeddings must be of the same.
+        rows: row numbers of the images wanted.
+        sets: concept sets as in params.
+
+    Raises:
+        UserError: a file is missing, of another image set, or lacks a concept set.
+    """
+    images_path, concepts_path = folder / "image_embeddings.npy", folder / "concept_embeddings.npz"
+    for path in (images_path, concepts_path):
+        if not path.is_file():
+            raise UserError(f"no {path}; run the stage 'embed' first (dvc repro embed)")
+    with np.load(concepts_path, allow_pickle=False) as file:
+        stored = dict(file)
+    if str(stored["images_digest"]) != images_digest:
+        raise UserError(f"{concepts_path} belongs to another image set; run the stage 'embed' again (dvc repro embed)")
+    images = torch.from_numpy(np.load(images_path, mmap_mode="r", allow_pickle=False)[rows])
+    if not torch.isfinite(images).all():
+        raise UserError(f"{images_path} has NaN or infinite values; run the stage 'embed' again")
+    scores = []
+    for name in map(set_label, sets):
+        if name not in stored:
+            raise UserError(f"{concepts_path} has no concept set {name!r}; run the stage 'embed' again")
+        vectors, concepts = torch.from_numpy(stored[name]), stored[f"{name}_names"].tolist()
+        if vectors.shape[1] != images.shape[1]:
+            raise UserError(
+                f"{images_path} has {images.shape[1]} dimensions, {concepts_path} {vectors.shape[1]}: "
+                "they are of two models; run the stage 'embed' again"
+            )
+        scores.append(concept_scores(name, images, vectors, concepts, concept_classes(), CLASSES))
+    return scores

@@ -1,0 +1,132 @@
+"""Recording units: forward hooks that live in a ``with`` block and are gone after it, also after an exception."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from emobench.errors import UserError, unknown_name
+from emobench.functional.pooling import pool as pool_units
+from emobench.progress import progress
+
+
+class Recording:
+    """What the hooks saw: ``recording[layer]`` is (images, units), all batches since the start or the last clear."""
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self._batches: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
+
+    def __getitem__(self, layer: str) -> torch.Tensor:
+        if layer not in self._batches:
+            raise unknown_name("recorded layer", layer, self._batches)
+        if not self._batches[layer]:
+            raise RuntimeError(f"layer {layer!r} has not run since the recording began")
+        return torch.cat(self._batches[layer])
+
+    def add(self, layer: str, units: torch.Tensor) -> None:
+        """Appends one batch of pooled units (images, units)."""
+        self._batches[layer].append(units)
+
+    def clear(self) -> None:
+        """Forgets all batches, so that memory stays that of one."""
+        for batches in self._batches.values():
+            batches.clear()
+
+
+@contextmanager
+def recorded(model: nn.Module, layers: Sequence[str], pool: str = "avg") -> Iterator[Recording]:
+    """Records the outputs of ``layers`` (before BatchNorm and ReLU), pooled over space, while the block runs.
+
+    Args:
+        model: a module whose submodules are named by ``layers``.
+        layers: names of submodules.
+        pool: ``avg`` or ``max`` over space; linear layers are taken as they are.
+
+    Raises:
+        UserError: the model has no such layer.
+    """
+    modules = dict(model.named_modules())
+    recording = Recording(layers)
+    handles = []
+    try:
+        for layer in layers:
+            if layer not in modules:
+                raise unknown_name("layer", layer, [name for name, _ in model.named_children()])
+            handles.append(modules[layer].register_forward_hook(_saver(recording, layer, pool)))
+        yield recording
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _saver(recording: Recording, layer: str, pool: str) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
+    """A hook that files a layer's pooled output."""
+
+    def save(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+        recording.add(layer, pool_units(output.detach(), pool))
+
+    return save
+
+
+@torch.inference_mode()
+def record_arrays(
+    model: nn.Module,
+    transform: Callable[[np.ndarray], torch.Tensor],
+    images: np.ndarray,
+    outputs: dict[str, np.ndarray],
+    *,
+    pool: str,
+    batch_size: int,
+    device: str = "cpu",
+) -> None:
+    """Runs all images once and fills one array a layer.
+
+    Args:
+        model: in evaluation mode.
+        transform: pictures uint8 (n, 48, 48) to the model's input.
+        images: uint8 (images, 48, 48); may be memory-mapped.
+        outputs: layer to a float32 array (images, units), written in place; may be memory-mapped.
+        pool: ``avg`` or ``max`` over space.
+        batch_size: images a forward pass.
+        device: where the model is.
+    """
+    model = model.to(memory_format=torch.channels_last)
+    with recorded(model, list(outputs), pool) as recording:
+        for start in progress(range(0, len(images), batch_size), desc="record", unit="batch"):
+            batch = transform(images[start : start + batch_size])
+            model(batch.to(device, memory_format=torch.channels_last))
+            for layer, array in outputs.items():
+                array[start : start + len(batch)] = recording[layer].float().cpu().numpy()
+            recording.clear()
+
+
+def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndarray) -> torch.Tensor:
+    """Reads recorded activations of some images.
+
+    Args:
+        folder: where ``<layer>.npy`` float32 (images, units) and ``source.json`` lie.
+        layer: the layer's name.
+        images_digest: of the image set in use; the recording must be of the same.
+        rows: row numbers of the images wanted.
+
+    Returns:
+        (rows, units) float32.
+
+    Raises:
+        UserError: a file is missing, of another image set, or has values that are not finite.
+    """
+    path, source = folder / f"{layer}.npy", folder / "source.json"
+    for needed in (path, source):
+        if not needed.is_file():
+            raise UserError(f"no {needed}; run the stage 'record' first (dvc repro record)")
+    if json.loads(source.read_text())["images_digest"] != images_digest:
+        raise UserError(f"{path} belongs to another image set; run the stage 'record' again (dvc repro record)")
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    activations = torch.from_numpy(stored[rows])
+    if not torch.isfinite(activations).all():
+        raise UserError(f"{path} has NaN or infinite activations; the network's weights are broken")
+    return activations

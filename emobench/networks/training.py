@@ -1,0 +1,157 @@
+"""Training the baseline: SGD with a one-cycle schedule, mixed precision, and checkpoints that allow resuming."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from emobench.faces.augmentation import augment
+from emobench.files import replacing
+from emobench.networks.loading import to_inputs
+from emobench.networks.vggnet import VGGNet
+from emobench.params import Baseline
+from emobench.progress import progress
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Pictures uint8 (images, 48, 48) with labels (images,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: torch.nn.Module, images: np.ndarray, *, batch_size: int = 256, device: str = "cpu"
+) -> torch.Tensor:
+    """Logits (images, classes) float32 of pictures uint8 (images, 48, 48), in evaluation mode."""
+    model.eval()
+    model.to(device, memory_format=torch.channels_last)
+    batches = []
+    for start in progress(range(0, len(images), batch_size), desc="predict", unit="batch"):
+        inputs = to_inputs(images[start : start + batch_size])
+        batches.append(model(inputs.to(device, memory_format=torch.channels_last)).float().cpu())
+    return torch.cat(batches)
+
+
+def new_network(width: float, dropout: float, seed: int) -> VGGNet:
+    """A VGGNet with random weights that depend on ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VGGNet(width, dropout)
+
+
+class Trainer:
+    """One training run; ``fit`` goes on from the last finished epoch where a checkpoint is found."""
+
+    def __init__(
+        self, params: Baseline, train: LabelledImages, val: LabelledImages, *, seed: int, device: str = "cpu"
+    ) -> None:
+        self.params, self.train, self.val, self.seed, self.device = params, train, val, seed, device
+        self.model = new_network(params.width, params.dropout, seed).to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=params.max_lr,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+            nesterov=True,
+        )
+        # A last batch of one image would break BatchNorm: incomplete batches are dropped, the order changes each epoch.
+        self.steps = max(1, len(train.labels) // params.batch_size)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, params.max_lr, epochs=params.epochs, steps_per_epoch=self.steps
+        )
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, torch.Tensor] = {}
+
+    def fit(self, checkpoints: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+        """Trains to the last epoch.
+
+        Args:
+            checkpoints: folder for ``last.pt``; what is there must come from the same params, images and seed.
+
+        Returns:
+            The state dict of the epoch with the best val accuracy (ties: lower val loss), and the history.
+        """
+        self._resume(checkpoints / "last.pt")
+        start = len(self.history)
+        with progress(total=(self.params.epochs - start) * self.steps, desc="train baseline", unit="batch") as bar:
+            for epoch in range(start, self.params.epochs):
+                loss = self._run_epoch(epoch, bar.update)
+                self._finish_epoch(epoch, loss)
+                self._save(checkpoints / "last.pt")
+                bar.set_postfix(val_accuracy=f"{self.history[-1]['val_accuracy']:.3f}")
+        return self.best, self.history
+
+    def _run_epoch(self, epoch: int, advance: Callable[[], object]) -> float:
+        """One pass over the train images; returns the mean loss. Its randomness depends on seed and epoch alone."""
+        generator = torch.Generator().manual_seed(self.seed + 7919 * (epoch + 1))
+        order = torch.randperm(len(self.train.labels), generator=generator).numpy()
+        size, total = min(self.params.batch_size, len(order)), 0.0
+        self.model.train()
+        # Dropout has no generator argument: it draws from torch's own state, which is put back afterwards.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed + 7919 * (epoch + 1))
+            for step in range(self.steps):
+                total += self._step(np.sort(order[step * size : (step + 1) * size]), generator)
+                advance()
+        return total / self.steps
+
+    def _step(self, rows: np.ndarray, generator: torch.Generator) -> float:
+        """One batch: forward, backward, update."""
+        pictures = torch.from_numpy(self.train.images[rows].astype(np.float32)).div_(255)[:, None]
+        changed = augment(pictures, self.params.augment, generator).mul_(255).numpy()[:, 0]
+        inputs = to_inputs(changed).to(self.device, memory_format=torch.channels_last)
+        labels = torch.from_numpy(self.train.labels[rows]).to(self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
+            logits = self.model(inputs)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.item()
+
+    def _finish_epoch(self, epoch: int, train_loss: float) -> None:
+        """Scores val, appends to the history, keeps the weights if they are the best so far."""
+        logits = predict_logits(self.model, self.val.images, device=self.device)
+        labels = torch.from_numpy(self.val.labels)
+        scores = {
+            "epoch": epoch + 1,
+            "train_loss": train_loss,
+            "val_loss": F.cross_entropy(logits, labels).item(),
+            "val_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+            "lr": self.schedule.get_last_lr()[0],
+        }
+        if not np.isfinite([train_loss, scores["val_loss"]]).all():
+            raise FloatingPointError(f"training diverged in epoch {epoch + 1}: the loss is not finite; lower max_lr")
+        previous = max(((row["val_accuracy"], -row["val_loss"]) for row in self.history), default=(-1.0, 0.0))
+        if (scores["val_accuracy"], -scores["val_loss"]) > previous:
+            self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        self.history.append(scores)
+
+    def _save(self, path: Path) -> None:
+        """Writes all that a resumed run needs."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "best": self.best,
+        }
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self, path: Path) -> None:
+        """Takes up an interrupted run if its checkpoint is there."""
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history, self.best = state["history"], state["best"]

@@ -1,0 +1,58 @@
+"""Stage baseline: trains the network, or takes given weights, and measures it."""
+
+import pandas as pd
+import torch
+
+from emobench.errors import UserError
+from emobench.faces.imageset import ImageSet, load_imageset
+from emobench.files import write_csv, write_json
+from emobench.functional.classification import classification_metrics
+from emobench.layout import Layout
+from emobench.networks.loading import load_network, pick_device, save_state
+from emobench.networks.training import LabelledImages, Trainer, predict_logits
+from emobench.params import Params
+from emobench.vocabulary import CLASSES
+
+HISTORY = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr"]
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Writes the weights, the training history, the metrics per image set, and actual against predicted classes."""
+    imageset = load_imageset(layout.data)
+    weights = layout.models / "baseline.safetensors"
+    if params.baseline.source == "weights":
+        state, history = load_network(params.baseline.weights).model.state_dict(), []
+    else:
+        state, history = _train(params, layout, imageset)
+    save_state(state, weights)
+    sets = imageset.evaluation_rows()
+    rows = sets["val_test"]
+    logits = predict_logits(load_network(weights).model, imageset.images[rows], device=pick_device(params.device))
+    labels = torch.from_numpy(imageset.labels[rows])
+    position = pd.Series(range(len(rows)), index=rows)
+    measured = {
+        name: {"images": len(chosen)} | classification_metrics(logits[at], labels[at], CLASSES)
+        for name, chosen in sets.items()
+        if len(at := position[chosen].to_numpy())
+    }
+    write_json(layout.reports / "baseline.json", {"limited": int(params.data.limit > 0), **measured})
+    write_csv(layout.reports / "history.csv", pd.DataFrame(history, columns=HISTORY))
+    named = {"actual": labels, "predicted": logits.argmax(1)}
+    write_csv(layout.reports / "confusion.csv", pd.DataFrame({k: [CLASSES[i] for i in v] for k, v in named.items()}))
+
+
+def _train(params: Params, layout: Layout, imageset: ImageSet) -> tuple[dict[str, torch.Tensor], list]:
+    """Trains on the kept train images; the kept val images choose the epoch."""
+    train, val = imageset.rows("train"), imageset.rows("val")
+    for name, rows in (("train", train), ("val", val)):
+        if len(rows) < 2:
+            raise UserError(f"baseline: {len(rows)} {name} images; expected at least 2")
+    images, labels = imageset.images, imageset.labels
+    trainer = Trainer(
+        params.baseline,
+        LabelledImages(images[train], labels[train]),
+        LabelledImages(images[val], labels[val]),
+        seed=params.seed,
+        device=pick_device(params.device),
+    )
+    return trainer.fit(layout.partial_for("baseline", params.baseline, params.seed, imageset.digest()))
