@@ -1,0 +1,142 @@
+"""Is one classifier better than another on the same images? Exact tests and bootstrap intervals of differences.
+
+Differences are edited minus baseline; p-values are two-sided.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
+from torch import Tensor
+
+from emobench.functional.classification import class_recalls, confusion_metrics
+
+
+class McNemar(NamedTuple):
+    """Images that only the edited network gets right, images that only the baseline gets right, and the p-value."""
+
+    gains: int
+    losses: int
+    p_value: float
+
+
+class Interval(NamedTuple):
+    """A difference as measured and the ends of its bootstrap percentile interval."""
+
+    delta: float
+    low: float
+    high: float
+
+
+def mcnemar(baseline_correct: Tensor | np.ndarray, edited_correct: Tensor | np.ndarray) -> McNemar:
+    """Exact two-sided McNemar test (binomial on the images that only one of the two gets right).
+
+    Args:
+        baseline_correct: (images,) bool.
+        edited_correct: (images,) bool, the same images.
+
+    Raises:
+        ValueError: not bool, or another number of images.
+
+    >>> mcnemar(torch.tensor([False, False, False, True]), torch.tensor([True, True, True, True]))
+    McNemar(gains=3, losses=0, p_value=0.25)
+    """
+    before, after = np.asarray(baseline_correct), np.asarray(edited_correct)
+    if before.shape != after.shape or before.ndim != 1 or before.dtype != bool or after.dtype != bool:
+        raise ValueError(
+            f"correct answers: {before.dtype} {before.shape} and {after.dtype} {after.shape}; expected bool (n,) twice"
+        )
+    gains, losses = int((after & ~before).sum()), int((before & ~after).sum())
+    p_value = float(binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
+    return McNemar(gains, losses, p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values of one family, same order.
+
+    Raises:
+        ValueError: a value that is no probability.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, dtype=float)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p-values are {list(p_values)}; expected numbers from 0 to 1")
+    return multipletests(values, method="holm")[1].tolist() if len(values) else []
+
+
+def paired_bootstrap(
+    target: Tensor,
+    baseline_preds: Tensor,
+    edited_preds: Tensor,
+    *,
+    draws: int,
+    confidence: float,
+    seed: int,
+    class_names: Sequence[str],
+) -> dict[str, Interval]:
+    """Intervals of the differences in accuracy, balanced accuracy, macro F1 and each class's recall.
+
+    All of these depend on the images only through the table target x baseline x edited, so drawing images with
+    replacement is drawing that table from a multinomial.
+
+    Args:
+        target: (images,) integers, the labels.
+        baseline_preds: (images,) integers.
+        edited_preds: (images,) integers.
+        draws: how many tables are drawn.
+        confidence: coverage of the interval, e.g. 0.95.
+        seed: of the draws.
+        class_names: (classes,) for the keys ``recall_<class>``.
+
+    Returns:
+        name -> Interval; NaN for the recall of a class that no image has.
+
+    Raises:
+        ValueError: another number of images, or a class out of range.
+
+    >>> same = torch.tensor([0, 1, 1])
+    >>> paired_bootstrap(same, same, same, draws=100, confidence=0.95, seed=0, class_names="ab")["accuracy"]
+    Interval(delta=0.0, low=0.0, high=0.0)
+    """
+    classes = len(class_names)
+    cells = _cells(target, baseline_preds, edited_preds, classes)
+    kinds, counts = np.unique(cells, return_counts=True)
+    tables = np.random.default_rng(seed).multinomial(len(cells), counts / len(cells), size=draws)
+    true, before, after = np.unravel_index(kinds, (classes,) * 3)
+    measured = torch.from_numpy(np.concatenate([counts[None], tables])).double()
+    metrics = []
+    for preds in (before, after):
+        cell_of = torch.zeros(len(kinds), classes**2, dtype=torch.float64)
+        cell_of[torch.arange(len(kinds)), torch.from_numpy(true * classes + preds)] = 1
+        table = (measured @ cell_of).reshape(-1, classes, classes)
+        recalls = class_recalls(table)
+        metrics.append(
+            confusion_metrics(table) | {f"recall_{name}": recalls[:, index] for index, name in enumerate(class_names)}
+        )
+    return {name: _interval((metrics[1][name] - metrics[0][name]).numpy(), confidence) for name in metrics[0]}
+
+
+def _cells(target: Tensor, baseline_preds: Tensor, edited_preds: Tensor, classes: int) -> np.ndarray:
+    """Each image's cell in the table (classes, classes, classes), flattened."""
+    columns = [np.asarray(values) for values in (target, baseline_preds, edited_preds)]
+    if any(values.shape != columns[0].shape for values in columns) or columns[0].ndim != 1 or not len(columns[0]):
+        raise ValueError(
+            f"target and predictions are {[values.shape for values in columns]}; expected (n,) each, n > 0"
+        )
+    if any(values.min() < 0 or values.max() >= classes for values in columns):
+        raise ValueError(f"a target or prediction is out of range; expected 0 to {classes - 1}")
+    return np.ravel_multi_index([values.astype(np.int64) for values in columns], (classes,) * 3)
+
+
+def _interval(differences: np.ndarray, confidence: float) -> Interval:
+    """The first difference is the measured one. Draws without any image of a class say nothing about its recall."""
+    drawn = differences[1:][~np.isnan(differences[1:])]
+    if np.isnan(differences[0]) or not len(drawn):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(differences[0]), float(low), float(high))
