@@ -41,16 +41,19 @@ def description_evidence(
         seed: of the random descriptions.
 
     Returns:
-        For each of lin1 and lin2: ``described``, ``random``, ``units`` (how many could be measured).
+        For each of lin1 and lin2: ``described``, ``random``, ``units`` (how many could be measured); units whose
+        concept was not measured on any image are left out.
     """
     measured = torch.from_numpy(annotations.iloc[rows].to_numpy(np.float32))
     names = pd.Index(annotations.columns)
     generator = torch.Generator().manual_seed(seed)
     result = {}
-    for layer in LAYERS_TESTED:
+    candidates = torch.from_numpy(names.get_indexer(units["description"].unique()))
+    candidates = candidates[candidates >= 0]
+    for layer in LAYERS_TESTED if len(candidates) else ():
         activations = load_activations(folder, layer, images_digest, rows)
         described = torch.from_numpy(names.get_indexer(units.loc[units.layer == layer, "description"]))
-        candidates = torch.from_numpy(names.get_indexer(units["description"].unique()))
+        activations, described = activations[:, described >= 0], described[described >= 0]
         random = candidates[torch.randint(len(candidates), described.shape, generator=generator)]
         scores = description_auroc(activations, measured, described)
         result[layer] = {

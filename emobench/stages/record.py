@@ -1,6 +1,7 @@
 """Stage record: one pass over all images, every layer's units pooled to one number an image."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from emobench.layout import Layout
 from emobench.networks.loading import LoadedNetwork, load_network, pick_device
 from emobench.networks.recording import record_arrays
 from emobench.networks.training import new_network
+from emobench.networks.vggnet import CHANNELS
 from emobench.params import Params
 
 
@@ -23,11 +25,13 @@ def run(params: Params, layout: Layout) -> None:
     source = {"images_digest": imageset.digest(), "weights_digest": file_digest(weights), "pool": params.record.pool}
     _record(params, network, imageset, layout.artifacts / "activations", source)
     if params.record.untrained:
-        width = len(network.model.conv1a.bias) / 64
+        width = len(network.model.conv1a.bias) / CHANNELS[0]
         twin = new_network(width, 0.0, params.seed + 1).eval()
-        other = source | {"weights_digest": f"untrained, seed {params.seed + 1}"}
-        untrained = LoadedNetwork(twin, network.transform, network.class_names, network.layers)
-        _record(params, untrained, imageset, layout.artifacts / "activations_untrained", other)
+        network = LoadedNetwork(twin, network.transform, network.class_names, network.layers)
+    else:  # DVC wants the folder all the same.
+        network = replace(network, layers=())
+    other = source | {"weights_digest": f"untrained, seed {params.seed + 1}"}
+    _record(params, network, imageset, layout.artifacts / "activations_untrained", other)
 
 
 def _record(params: Params, network: LoadedNetwork, imageset: ImageSet, folder: Path, source: dict[str, str]) -> None:
@@ -41,7 +45,8 @@ def _record(params: Params, network: LoadedNetwork, imageset: ImageSet, folder: 
             shape = (len(imageset.images), units)
             arrays[layer] = np.lib.format.open_memmap(temporary / f"{layer}.npy", "w+", np.float32, shape)
             stack.callback(arrays[layer].flush)
-        model = network.model.to(device)
-        options = {"pool": params.record.pool, "batch_size": params.record.batch_size, "device": device}
-        record_arrays(model, network.transform, imageset.images, arrays, **options)
+        if arrays:
+            model = network.model.to(device)
+            options = {"pool": params.record.pool, "batch_size": params.record.batch_size, "device": device}
+            record_arrays(model, network.transform, imageset.images, arrays, **options)
         write_json(temporary / "source.json", source | {"torch": torch.__version__})

@@ -1,0 +1,103 @@
+"""The structure itself: who may import whom, and that dvc.yaml, the layout and the lock tell the truth."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import import_closure
+import pytest
+import yaml
+
+from emobench.cli import STAGES
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "emobench"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = [
+    {"errors", "files", "layout", "params", "progress", "registry", "schema", "vocabulary", "__init__"},
+    {"functional"},
+    {"faces"},
+    {"networks", "concepts"},
+    {"reporting"},
+    {"stages", "inputs"},
+    {"cli"},
+]
+ALLOWED = {
+    "mlflow": ["emobench/reporting/"],
+    "click": ["emobench/cli.py"],
+    "open_clip": ["emobench/concepts/"],
+    "mediapipe": ["emobench/concepts/landmarks.py"],
+    "dask": ["emobench/networks/sweep.py"],
+}
+
+
+def floor(part: str) -> int:
+    return next(number for number, parts in enumerate(FLOORS) if part in parts)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_run_downwards(path: Path) -> None:
+    own = part_of(path)
+    for name in import_closure.imported_modules(path):
+        file = import_closure.module_file(name)
+        if file is None or file == PACKAGE / "__init__.py":
+            continue
+        other = part_of(file)
+        if own == other:
+            assert own != "stages", f"{path.name} imports another stage: {name}"
+            continue
+        assert floor(other) < floor(own) or floor(own) == 0 == floor(other), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_libraries_stay_where_they_belong(library: str) -> None:
+    pattern = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
+    users = [path.relative_to(ROOT).as_posix() for path in MODULES if pattern.search(path.read_text())]
+    assert [user for user in users if not user.startswith(tuple(ALLOWED[library]))] == []
+
+
+def stages() -> dict:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def test_stages_of_dvc_and_of_the_command_line_are_the_same() -> None:
+    assert list(stages()) == list(STAGES)
+    assert all(stage["cmd"] == f"emobench {name}" for name, stage in stages().items())
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_dvc_lists_the_modules_a_stage_imports(name: str) -> None:
+    listed = sorted(dep for dep in stages()[name]["deps"] if dep.startswith("emobench/"))
+    assert listed == import_closure.closure(PACKAGE / "stages" / f"{name}.py"), "run: make deps"
+
+
+def test_help_is_quick_to_import() -> None:
+    code = "import sys, emobench.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_installed_packages_are_the_locked_ones() -> None:
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
+    names = {re.sub(r"[-_.]+", "-", name).lower(): pinned for name, pinned in lock.items()}
+    installed = {re.sub(r"[-_.]+", "-", item.name).lower(): item.version for item in distributions()}
+    differing = {
+        name: (found, names.get(name))
+        for name, found in installed.items()
+        if name not in ("pip", "emobench") and names.get(name) != found
+    }
+    assert differing == {}
+    assert version("torch") == names["torch"]
+
+
+def test_no_index_host_is_named() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    pattern = re.compile(rb"(pypi|pythonhosted)\.(org|io)|download\.pytorch|--(extra-)?index-url")
+    texts = [ROOT / name for name in tracked if name and name != "tests/test_house.py"]
+    assert [path.name for path in texts if path.is_file() and pattern.search(path.read_bytes())] == []
