@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from emobench.params import CONV_LAYERS, LAYERS
+
 CHANNELS = (64, 128, 256, 512)
 INPUT_SIZE = 40
 
@@ -45,23 +47,25 @@ class VGGNet(nn.Module):
             layer: a layer's name; None for the whole network, then ``outputs`` are the images.
             outputs: (images, channels, height, width) after a convolution, (images, units) after a linear layer.
         """
-        started = layer is None
-        x = outputs
-        for block in range(1, 5):
-            for half in "ab":
-                name = f"{block}{half}"
-                if started:
-                    x = self.get_submodule(f"conv{name}")(x)
-                if started or layer == f"conv{name}":
-                    started = True
-                    x = F.relu(self.get_submodule(f"bn{name}")(x))
-                    if half == "b":
-                        x = self.pool(x)
-        if started:
-            x = self.lin1(x.flatten(1))
-        if started or layer == "lin1":
-            started = True
-            x = self.lin2(self.drop(F.relu(x)))
-        if started or layer == "lin2":
-            x = self.lin3(self.drop(F.relu(x)))
+        x = outputs if layer is None else self.activate(layer, outputs)
+        for name in LAYERS[0 if layer is None else LAYERS.index(layer) + 1 :]:
+            x = self.activate(name, self.get_submodule(name)(x))
         return x
+
+    def inputs_of(self, layer: str, images: torch.Tensor) -> torch.Tensor:
+        """What ``layer`` gets when the network is given ``images`` (images, 1, 40, 40)."""
+        x = images
+        for name in LAYERS[: LAYERS.index(layer)]:
+            x = self.activate(name, self.get_submodule(name)(x))
+        return x
+
+    def activate(self, layer: str, outputs: torch.Tensor) -> torch.Tensor:
+        """What stands between ``layer`` and the next one: BatchNorm, ReLU and pooling, or ReLU and dropout."""
+        if layer == LAYERS[-1]:
+            return outputs
+        if not layer.startswith("conv"):
+            return self.drop(F.relu(outputs))
+        x = F.relu(self.get_submodule(layer.replace("conv", "bn"))(outputs))
+        if layer.endswith("b"):
+            x = self.pool(x)
+        return x.flatten(1) if layer == CONV_LAYERS[-1] else x
