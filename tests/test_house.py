@@ -97,7 +97,9 @@ def test_installed_packages_are_the_locked_ones() -> None:
 
 
 def test_no_index_host_is_named() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     pattern = re.compile(rb"(pypi|pythonhosted)\.(org|io)|download\.pytorch|--(extra-)?index-url")
     texts = [ROOT / name for name in tracked if name and name != "tests/test_house.py"]
     assert [path.name for path in texts if path.is_file() and pattern.search(path.read_bytes())] == []

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
 from emobench.networks.loading import to_inputs
@@ -128,7 +129,10 @@ class Trainer:
             "lr": self.schedule.get_last_lr()[0],
         }
         if not np.isfinite([train_loss, scores["val_loss"]]).all():
-            raise FloatingPointError(f"training diverged in epoch {epoch + 1}: the loss is not finite; lower max_lr")
+            raise UserError(
+                f"baseline: training diverged in epoch {epoch + 1}, the loss is not finite; "
+                f"lower baseline.max_lr (now {self.params.max_lr})"
+            )
         previous = max(((row["val_accuracy"], -row["val_loss"]) for row in self.history), default=(-1.0, 0.0))
         if (scores["val_accuracy"], -scores["val_loss"]) > previous:
             self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from emobench.errors import UserError
+from emobench.inputs import check_inputs, use_preset
+from emobench.networks.vggnet import VGGNet
+from emobench.params import load_params
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    root = tmp_path / "repository"
+    (root / "data" / "raw").mkdir(parents=True)
+    (root / "data" / "raw" / "none").touch()
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("train/happy/Training_1.jpg", b"")
+    return path
+
+
+def test_the_demo_needs_nothing(repository) -> None:
+    use_preset("demo", repository)
+    params = load_params(repository / "params.yaml")
+    check_inputs(params, repository)
+    assert params == load_params(Path(__file__).parents[1] / "params.yaml")
+    assert "# The embedded default" in (repository / "params.yaml").read_text()
+
+
+def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path) -> None:
+    torch.save({"params": VGGNet(1 / 32).state_dict()}, tmp_path / "VGGNet")
+    (tmp_path / "face_landmarker.task").write_bytes(b"model")
+    given = {"weights": tmp_path / "VGGNet", "annotations": tmp_path / "face_landmarker.task"}
+    use_preset("fer2013", repository, archive=archive, **given)
+    params = load_params(repository / "params.yaml")
+    assert (params.data.archive, params.baseline.source) == ("data/raw/fer2013-archive.zip", "weights")
+    assert (params.annotate.source, params.annotate.input) == ("landmarks", "data/raw/fer2013-annotations.task")
+    check_inputs(params, repository)
+    assert (repository / "data/raw/fer2013-archive.zip.dvc").is_file()
+    ignored = subprocess.run(
+        ["git", "check-ignore", "data/raw/fer2013-archive.zip"], cwd=repository, check=False, capture_output=True
+    )
+    assert ignored.returncode == 0
+    use_preset("demo", repository)
+    use_preset("fer2013", repository)
+    assert load_params(repository / "params.yaml") == params
+
+
+def test_fer2013_with_the_archive_alone_knows_only_emotions(repository, archive) -> None:
+    said = use_preset("fer2013", repository, archive=archive)
+    params = load_params(repository / "params.yaml")
+    assert (params.annotate.source, params.concept_sets, params.edit.concept_set) == ("none", ["emotions"], "emotions")
+    assert params.baseline.source == "train"
+    assert any("knows the 7 emotions only" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "message"),
+    [
+        ("fer", {}, "unknown preset 'fer'; known: demo, fer2013"),
+        ("fer2013", {}, "needs images: emobench use fer2013 --archive FILE"),
+        ("fer2013", {"archive": Path("nowhere.zip")}, "no file or folder nowhere.zip"),
+        ("demo", {"archive": Path("nowhere.zip")}, "takes no --archive"),
+    ],
+)
+def test_what_is_missing_is_named(repository, preset, given, message) -> None:
+    with pytest.raises(UserError, match=message):
+        use_preset(preset, repository, **given)
+    assert not (repository / "params.yaml").exists()
+
+
+def test_validate_finds_broken_inputs(repository, archive) -> None:
+    use_preset("fer2013", repository, archive=archive)
+    params = load_params(repository / "params.yaml")
+    kept = repository / params.data.archive
+    kept.unlink()
+    with pytest.raises(UserError, match="data.archive is data/raw/fer2013-archive.zip, which is not there"):
+        check_inputs(params, repository)
+    kept.write_bytes(archive.read_bytes()[:-10])
+    with pytest.raises(UserError, match="is not a zip archive, or it is cut short"):
+        check_inputs(params, repository)
