@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from emobench import __version__
+from emobench.costs import latest, measured
 from emobench.errors import UserError
 from emobench.layout import Layout
 from emobench.params import load_params
@@ -75,8 +76,9 @@ def _stage_command(name: str, text: str) -> click.Command:
     @click.command(name, help=text)
     def command() -> None:
         params = load_params()
-        run = importlib.import_module(f"emobench.stages.{name}").run
-        run(params, Layout(params.name))
+        layout = Layout(params.name)
+        with measured(layout, name):
+            importlib.import_module(f"emobench.stages.{name}").run(params, layout)
 
     return command
 
@@ -106,6 +108,14 @@ def validate() -> None:
     params = load_params()
     check_inputs(params, Path())
     click.echo(f"params.yaml is fine: benchmark {params.name!r}, {params.data.source} images")
+
+
+@main.command()
+def costs() -> None:
+    """Print seconds and peak memory of each stage's latest run here, as csv."""
+    click.echo("stage,seconds,peak_memory_mib")
+    for row in latest(Layout(load_params().name)):
+        click.echo(f"{row['stage']},{row['seconds']},{row['peak_memory_mib']}")
 
 
 @main.command()

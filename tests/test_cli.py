@@ -72,6 +72,19 @@ def test_validate_and_where(folder) -> None:
     assert str(page) in call("where").output
 
 
+def test_costs_are_measured_and_the_latest_is_shown(folder, monkeypatch) -> None:
+    from emobench.stages import prepare
+
+    monkeypatch.setattr(prepare, "run", lambda *_: None)
+    assert call("costs").output == "stage,seconds,peak_memory_mib\n"
+    for _ in range(2):
+        assert call("prepare").exit_code == 0
+    header, row = call("costs").output.splitlines()
+    assert header == "stage,seconds,peak_memory_mib"
+    assert row.startswith("prepare,0.")
+    assert int(row.split(",")[2]) > 20
+
+
 def test_stages_before_their_inputs_say_what_to_run(folder) -> None:
     for stage in ("annotate", "baseline", "record", "dissect", "edit"):
         result = call(stage)
