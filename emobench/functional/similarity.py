@@ -11,13 +11,18 @@ the seed paper's code.
 """
 
 import math
+from itertools import pairwise
 
+import numpy as np
 import torch
 
+from emobench.functional.kernels import in_threads, softmax_rows, sum_of_logs
 from emobench.functional.topk import require_finite, top_images
 
 GATHERED_AT_ONCE = 1 << 25
 """Factors held at a time by the plain path, 4 bytes each."""
+PRODUCTS_AT_ONCE = 1 << 17
+"""Products that a thread of the compiled path keeps in its core's cache, 8 bytes each."""
 
 
 def soft_wpmi(
@@ -125,13 +130,48 @@ def _log_likelihood(
     slope = membership.to(concept_scores.device, torch.float32)
     # In float64 first: 1 - p keeps only four digits in float32 where p is near 1.
     constant = (1 - membership + min_prob).to(concept_scores.device, torch.float32)
-    return _gathered_log_likelihood(concept_scores, top, constant, slope, a)
+    path = _compiled_log_likelihood if concept_scores.device.type == "cpu" else _gathered_log_likelihood
+    return path(concept_scores, top, constant, slope, a)
+
+
+def _compiled_log_likelihood(
+    concept_scores: torch.Tensor, top: torch.Tensor, constant: torch.Tensor, slope: torch.Tensor, a: float
+) -> torch.Tensor:
+    """The path for main memory: blocks of units times concepts whose products stay in a core's cache."""
+    scores, images, a = concept_scores.contiguous().numpy(), top.numpy(), np.float32(a)
+    threads = torch.get_num_threads()
+    needed = np.zeros(len(scores), bool)
+    needed[images] = True
+    shift, scale = np.empty((2, len(scores)), np.float32)
+    bounds = np.linspace(0, len(scores), 4 * threads + 1, dtype=int)
+    ends = in_threads(lambda part: softmax_rows(scores, a, *part, needed, shift, scale), pairwise(bounds))
+    if not np.isfinite(ends).all():
+        require_finite("concept_scores", concept_scores)
+    lowest, highest = np.min(ends), np.max(ends)
+    # No factor is smaller; so many of them stay within float32's range.
+    smallest = float((constant + slope * math.exp(float(a) * float(lowest - highest)) / scores.shape[1]).min())
+    group = max(1, min(32, int(math.log(1e-37) / math.log(min(max(smallest, 1e-37), 0.5)))))
+    likelihood = np.empty((images.shape[1], scores.shape[1]), np.float32)
+    width = min(512, scores.shape[1])
+    height = min(PRODUCTS_AT_ONCE // width, math.ceil(images.shape[1] / threads) if width < 512 else images.shape[1])
+
+    parts = []
+    for start in range(0, images.shape[1], height):
+        block = images[:, start : start + height]
+        image, place = np.divmod(np.sort(block.ravel() * block.size + np.arange(block.size)), block.size)
+        rank, unit = np.divmod(place, block.shape[1])
+        target = likelihood[start : start + height]
+        parts += [(image, unit, rank, c, target[:, c : c + width]) for c in range(0, scores.shape[1], width)]
+    factors = constant.numpy(), slope.numpy(), group
+    in_threads(lambda part: sum_of_logs(scores, a, shift, scale, *factors, *part), parts)
+    return torch.from_numpy(likelihood)
 
 
 def _gathered_log_likelihood(
     concept_scores: torch.Tensor, top: torch.Tensor, constant: torch.Tensor, slope: torch.Tensor, a: float
 ) -> torch.Tensor:
     """The plain path, for any device: units in blocks, their top images' softmax rows gathered."""
+    require_finite("concept_scores", concept_scores)
     images, place = top.unique(return_inverse=True)
     softmax = torch.softmax(concept_scores[images].mul_(a), dim=1)
     units = max(1, GATHERED_AT_ONCE // (len(top) * softmax.shape[1]))
@@ -167,4 +207,3 @@ def _check(concept_scores: torch.Tensor, activations: torch.Tensor) -> None:
         raise ValueError(f"activations: expected on {concept_scores.device}; got on {activations.device}")
     if concept_scores.shape[1] < 2:
         raise ValueError("concept_scores: needs at least 2 concepts; got 1")
-    require_finite("concept_scores", concept_scores)
