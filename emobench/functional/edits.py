@@ -62,12 +62,14 @@ def selection_scale(selected: Tensor, factor: float) -> Tensor:
 def proportional_scale(similarity: Tensor, factor: float) -> Tensor:
     """The seed's third variant: factor * (s - min) / (max - min), from 0 for the least similar unit to factor.
 
+    Where all similarities are equal, every unit is the most similar one.
+
     Args:
         similarity: (units,).
         factor: the scale of the most similar unit.
 
     Raises:
-        ValueError: NaN, or all similarities equal.
+        ValueError: a similarity is NaN.
 
     >>> proportional_scale(torch.tensor([-1.0, 0.0, 1.0]), 3.0)
     tensor([0.0000, 1.5000, 3.0000])
@@ -75,9 +77,7 @@ def proportional_scale(similarity: Tensor, factor: float) -> Tensor:
     _refuse_nan("similarity", similarity)
     low, high = similarity.min(), similarity.max()
     if low == high:
-        raise ValueError(
-            f"all {len(similarity)} similarities are {low:g}; a proportional edit needs two different ones"
-        )
+        return torch.full_like(similarity, factor).float()
     return (factor * ((similarity - low) / (high - low))).float()
 
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emobench.errors import UserError, unknown_name
-from emobench.networks.vggnet import VGGNet
+from emobench.networks.vggnet import INPUT_SIZE, VGGNet
 from emobench.params import LAYERS
 
-PREFIX_BATCH = 256
+PREFIX_BATCH = 128
 BLOCK_IMAGES = 512
-"""Images that are taken through all configurations together: small enough that caches help, large enough for BLAS."""
+BLOCK_BYTES = 2**25
+"""Images are taken through all configurations in blocks: few enough for the caches, enough for quick products."""
 UPDATES_BEFORE_REFRESH = 256
 """After so many partial updates the sum is computed anew, so that rounding errors don't pile up."""
 
@@ -49,7 +50,7 @@ class SuffixEvaluator:
         self._into_linear = self._next.startswith("lin")
         self._bias = model.get_submodule(layer).bias
         self._gain, self._offset = _folded_norm(model, layer)
-        self._blocks = [self._cached(batch) for batch in inputs.split(BLOCK_IMAGES)]
+        self._blocks = [self._cached(batch) for batch in inputs.split(_block_images(model, layer))]
         if self._into_linear:
             weight = model.get_submodule(self._next).weight
             # (units, positions of a unit in the next layer's input, outputs)
@@ -156,6 +157,18 @@ class SuffixEvaluator:
                 change -= self._active(block, scales[config - 1], shifts[config - 1], rows=rows)
                 total.addmm_(self._columns[rows].flatten(0, 1).T, change.flatten(0, 1))
             yield total.T
+
+
+@torch.no_grad()
+def output_bytes(model: VGGNet, layer: str) -> int:
+    """Size of one image's outputs of a layer: at least what SuffixEvaluator keeps of each image."""
+    module = model.get_submodule(layer)
+    outputs = module(model.inputs_of(layer, module.weight.new_zeros(1, 1, INPUT_SIZE, INPUT_SIZE)))
+    return outputs.numel() * outputs.element_size()
+
+
+def _block_images(model: VGGNet, layer: str) -> int:
+    return min(BLOCK_IMAGES, max(1, BLOCK_BYTES // output_bytes(model, layer)))
 
 
 @dataclass(frozen=True)

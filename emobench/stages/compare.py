@@ -1,0 +1,38 @@
+"""Stage compare: is the edit that did best on val better than the baseline, on images that did not choose it?"""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from emobench.errors import UserError
+from emobench.faces.imageset import load_imageset
+from emobench.files import write_csv, write_json, write_parquet
+from emobench.layout import Layout
+from emobench.networks.verdicts import PAPER_ARM, Predictions, summary, verdicts
+from emobench.params import Params
+
+PUBLISHED_PERCENT = {"baseline": 69.420451, "best_edit": 69.629423}
+"""Accuracy on FER2013's val and test images together (the seed paper, section 4.2, and its code)."""
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Writes the verdicts, the metrics and the grid of the published arm."""
+    imageset, folder = load_imageset(layout.data), layout.artifacts
+    ids = json.loads((folder / "prediction_ids.json").read_text())
+    if ids["images_digest"] != imageset.digest():
+        raise UserError(f"{folder / 'predictions.npy'} belongs to another image set; run dvc repro edit")
+    rows = np.array(ids["image_rows"])
+    predictions = Predictions(
+        ids["config_ids"],
+        np.load(folder / "predictions.npy", mmap_mode="r", allow_pickle=False),
+        imageset.labels[rows],
+        {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()},
+    )
+    configs = pd.read_parquet(folder / "configs.parquet")
+    table = verdicts(configs, predictions, params.compare, params.edit.paper, params.seed)
+    write_parquet(folder / "verdicts.parquet", table)
+    metrics = {"limited": int(params.data.limit > 0), **summary(configs, table)}
+    write_json(layout.reports / "compare.json", metrics | {"published_fer2013_percent": PUBLISHED_PERCENT})
+    grid = configs.loc[configs["arm"] == PAPER_ARM, ["tau", "factor", "images", "accuracy"]]
+    write_csv(layout.reports / "edit_grid.csv", grid)

@@ -1,0 +1,26 @@
+"""Stage edit: every configuration measured on every image set, each unit left out once, and the best edit's weights."""
+
+import pandas as pd
+
+from emobench.faces.imageset import load_imageset
+from emobench.files import write_array, write_json, write_parquet
+from emobench.functional.edits import edited_state
+from emobench.layout import Layout
+from emobench.networks.loading import load_network, pick_device, save_state
+from emobench.networks.sweep import sweep_edits
+from emobench.params import Params
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Writes the configurations with metrics, their predictions, unit effects and the network that is best on val."""
+    imageset = load_imageset(layout.data)
+    network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
+    layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
+    sweep = sweep_edits(params.edit, network, imageset, layers, units)
+    write_parquet(layout.artifacts / "configs.parquet", sweep.table)
+    write_array(layout.artifacts / "predictions.npy", sweep.predictions)
+    ids = {"config_ids": sweep.config_ids, "image_rows": sweep.rows.tolist(), "images_digest": imageset.digest()}
+    write_json(layout.artifacts / "prediction_ids.json", ids)
+    write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
+    edited = edited_state(network.model.state_dict(), sweep.layer, sweep.chosen.scale)
+    save_state(edited, layout.models / "edited.safetensors")

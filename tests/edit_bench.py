@@ -1,0 +1,69 @@
+"""A small benchmark on disk: random pictures, an untrained narrow network, and similarities for its units."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emobench.files import write_array, write_parquet
+from emobench.layout import Layout
+from emobench.networks.loading import load_network, save_network
+from emobench.networks.vggnet import VGGNet
+from emobench.params import LAYERS, Params, load_params
+
+DEMO = Path(__file__).parents[1] / "emobench" / "presets" / "demo.yaml"
+TAUS, FACTORS = [-9.0, -0.5, 0.0, 0.5], [1.0, 1.5, 3.0]
+
+
+def small_params(**edit) -> Params:
+    params = load_params(DEMO)
+    options = {"layer": "auto", "taus": TAUS, "factors": FACTORS, "arms": ["similarity", "weight_norm", "proportional"]}
+    compare = dataclasses.replace(params.compare, bootstrap_draws=200)
+    edited = dataclasses.replace(params.edit, **(options | edit))
+    return dataclasses.replace(params, name="small", edit=edited, compare=compare)
+
+
+def write_benchmark(root: Path, *, train=5, val=40, test=50, removed=3, seed=0) -> Layout:
+    """Writes what the stage edit reads. Labels are the network's own answers, one in three drawn anew."""
+    layout, rng = Layout("small", root), np.random.default_rng(seed)
+    splits = np.repeat(["train", "val", "test"], [train, val, test])
+    images = rng.integers(256, size=(len(splits), 48, 48), dtype=np.uint8)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VGGNet(width=0.0625).eval()
+    for layer in LAYERS:  # so that the answers differ from image to image
+        model.get_submodule(layer).weight.data *= 3
+    save_network(model, layout.models / "baseline.safetensors")
+    network = load_network(layout.models / "baseline.safetensors")
+    with torch.inference_mode():
+        logits = network.model(network.transform(images))
+        network.model.lin3.bias -= logits.mean(0)
+        logits = network.model(network.transform(images))
+    save_network(network.model, layout.models / "baseline.safetensors")
+    labels = np.where(rng.random(len(images)) < 2 / 3, logits.argmax(-1).numpy(), rng.integers(7, size=len(images)))
+    status = np.where(np.arange(len(images)) % 29 < removed, "removed", "kept")
+    index = pd.DataFrame(
+        {"image_id": [f"small/{i}" for i in range(len(images))], "label": labels, "split": splits, "status": status}
+    )
+    blank = dict.fromkeys(["reason", "duplicate_of", "near_duplicate_of"])
+    leaks = (splits == "test") & (np.arange(len(images)) % 7 == 0)
+    write_array(layout.data / "images.npy", images)
+    write_parquet(layout.data / "index.parquet", index.assign(**blank, leaks=leaks, conflict=False))
+    _write_dissection(layout, rng)
+    return layout
+
+
+def _write_dissection(layout: Layout, rng: np.random.Generator) -> None:
+    weights = load_network(layout.models / "baseline.safetensors").model
+    units, layers = [], []
+    for layer in LAYERS:
+        count = len(weights.get_submodule(layer).weight)
+        for concept_set in ("emotions", "expressions"):
+            key = {"layer": layer, "concept_set": concept_set, "similarity_fn": "soft_wpmi"}
+            similarity = rng.normal(size=count)
+            units.append(pd.DataFrame({"unit": range(count), "similarity": similarity}).assign(**key))
+            layers.append({**key, "num_units": count, "num_interp": int((similarity > 0).sum())})
+    write_parquet(layout.artifacts / "units.parquet", pd.concat(units, ignore_index=True))
+    write_parquet(layout.artifacts / "layers.parquet", pd.DataFrame(layers))
