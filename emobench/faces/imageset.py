@@ -29,7 +29,7 @@ class ImageSet:
     @property
     def labels(self) -> np.ndarray:
         """Labels (n,) int64, in the order of emobench.vocabulary.CLASSES."""
-        return self.index["label"].to_numpy(np.int64)
+        return self.index["label"].to_numpy(np.int64, copy=True)
 
     @property
     def kept(self) -> np.ndarray:
