@@ -1,0 +1,125 @@
+"""The audit of an image set: placeholders, exact and near copies, copies across splits, conflicting labels.
+
+Only placeholders are removed (status ``removed`` with a reason; the row stays). Copies, leaks and conflicts are
+flagged, so that metrics can be given with and without them. Exact copies are told by the decoded pixels.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from emobench.faces.copies import exact_copies, near_copies
+from emobench.faces.imageset import INDEX_COLUMNS
+from emobench.faces.placeholders import REASONS, placeholder_reasons
+from emobench.faces.raw import RawImages
+from emobench.vocabulary import CLASSES, SPLITS
+
+THUMBNAIL = 96
+"""Side of an image on the sheet of removed ones, in pixels."""
+
+
+def audit_images(raw: RawImages, near_duplicate_distance: int, *, remove: bool = True) -> pd.DataFrame:
+    """Builds the index of an image set.
+
+    Args:
+        raw: the images in file order.
+        near_duplicate_distance: bits, 0 to 64, in which the hashes of two near copies may differ (see
+            :func:`emobench.faces.copies.near_copies`).
+        remove: whether placeholders are removed; drawn faces need no such look.
+
+    Returns:
+        A row an image, columns INDEX_COLUMNS. ``duplicate_of`` names the first exact copy, ``near_duplicate_of`` the
+        first near copy among the earlier images; both are missing where there is none. ``leaks``: a val or test image
+        with a copy in train, or a test image with one in val. ``conflict``: some copy has another label.
+    """
+    count, ids = len(raw.images), np.array(raw.image_ids, dtype=object)
+    reasons = placeholder_reasons(raw.images) if remove else np.full(count, "")
+    first = exact_copies(raw.images)
+    near = near_copies(raw.images, first, near_duplicate_distance)
+    ranks = np.array([SPLITS.index(split) for split in raw.splits])
+    lowest, highest, earliest = (np.empty(count, np.int64) for _ in range(3))
+    lowest[first], highest[first], earliest[first] = raw.labels, raw.labels, ranks
+    np.minimum.at(lowest, first, raw.labels)
+    np.maximum.at(highest, first, raw.labels)
+    np.minimum.at(earliest, first, ranks)
+    columns = {
+        "image_id": ids,
+        "label": raw.labels,
+        "split": raw.splits,
+        "status": np.where(reasons == "", "kept", "removed"),
+        "reason": np.where(reasons == "", None, reasons),
+        "duplicate_of": np.where(first < np.arange(count), ids[first], None),
+        "near_duplicate_of": np.where(near >= 0, ids[near], None),
+        "leaks": earliest[first] < ranks,
+        "conflict": (lowest != highest)[first],
+    }
+    table = pd.DataFrame(columns)[list(INDEX_COLUMNS)]
+    # Not inferred: a column in which every value is missing keeps its type through parquet.
+    text = [name for name in INDEX_COLUMNS if name not in ("label", "leaks", "conflict")]
+    return table.astype(dict.fromkeys(text, "string"))
+
+
+def audit_summary(index: pd.DataFrame) -> dict[str, Any]:
+    """Counts what the audit found.
+
+    Args:
+        index: what :func:`audit_images` returns.
+
+    Returns:
+        Counts, some nested by split, class or reason. ``exact_copy_groups`` counts sets of equal images and
+        ``extra_exact_copies`` their images but the first; ``groups_across_train_and_others`` those with a train
+        image and a val or test image, ``copies_of_train`` the latter. ``leaks`` has the test copies of val images too.
+    """
+    by_split = {split: index[index["split"] == split] for split in SPLITS}
+    removed = index[index["status"] == "removed"]
+    group = index["duplicate_of"].fillna(index["image_id"])
+    copied = group.duplicated(keep=False)
+    has_train = group.isin(group[index["split"] == "train"])
+    copy_of_train = has_train & (index["split"] != "train")
+    split_of = index.set_index("image_id")["split"]
+    near_to_train = (index["near_duplicate_of"].map(split_of) == "train").fillna(False) & (index["split"] != "train")
+    return {
+        "images": _counts(index["split"], SPLITS),
+        "classes": {
+            split: _counts(rows["label"].map(CLASSES.__getitem__), CLASSES) for split, rows in by_split.items()
+        },
+        "removed": _counts(removed["split"], SPLITS),
+        "removed_by_reason": _counts(removed["reason"], REASONS),
+        "exact_copy_groups": int(group[copied].nunique()),
+        "extra_exact_copies": int(index["duplicate_of"].notna().sum()),
+        "groups_across_train_and_others": int(group[copy_of_train].nunique()),
+        "copies_of_train": _counts(index["split"][copy_of_train], SPLITS[1:]),
+        "leaks": _counts(index["split"][index["leaks"]], SPLITS[1:]),
+        "conflict_groups": int(group[index["conflict"]].nunique()),
+        "conflict_images": int(index["conflict"].sum()),
+        "near_copies": _counts(index["split"][index["near_duplicate_of"].notna()], SPLITS),
+        "near_copies_of_train": _counts(index["split"][near_to_train], SPLITS[1:]),
+    }
+
+
+def _counts(values: pd.Series, names: Any) -> dict[str, int]:
+    """How often each name occurs, and the total."""
+    found = values.value_counts()
+    return {"total": len(values)} | {name: int(found.get(name, 0)) for name in names}
+
+
+def removed_sheet(images: np.ndarray, index: pd.DataFrame, *, columns: int = 12) -> Image.Image:
+    """Draws the removed images only, twice their size and with their reasons; a small white sheet if there are none.
+
+    Args:
+        images: uint8 (n, 48, 48).
+        index: what :func:`audit_images` returns.
+        columns: images a row of the sheet.
+    """
+    rows = np.flatnonzero(index["status"] == "removed")
+    width, height = THUMBNAIL + 6, THUMBNAIL + 18
+    sheet = Image.new("L", (width * max(1, min(columns, len(rows))), height * max(1, -(-len(rows) // columns))), 255)
+    pen = ImageDraw.Draw(sheet)
+    for position, row in enumerate(rows):
+        left, top = position % columns * width, position // columns * height
+        sheet.paste(Image.fromarray(images[row]).resize((THUMBNAIL, THUMBNAIL)), (left, top))
+        pen.text((left, top + THUMBNAIL + 2), index["reason"].iloc[row], fill=0)
+        pen.rectangle((left, top, left + THUMBNAIL - 1, top + THUMBNAIL - 1), outline=128)
+    return sheet

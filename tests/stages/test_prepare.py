@@ -1,0 +1,103 @@
+"""The stage writes one image set from an archive or the generator, whole or not at all."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_fer2013 import kaggle_files, kaggle_zip, png
+
+from emobench.errors import UserError
+from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
+from emobench.faces.synthetic import synthesize
+from emobench.layout import Layout
+from emobench.params import Params, Synthetic, load_params
+from emobench.stages.prepare import run
+from emobench.vocabulary import concept_set
+
+DEMO = Path(__file__).parents[2] / "emobench" / "presets" / "demo.yaml"
+
+
+def params_with(**data) -> Params:
+    params = load_params(DEMO)
+    return replace(params, data=replace(params.data, **data))
+
+
+def outputs(layout: Layout) -> list[str]:
+    return sorted(path.relative_to(layout.root).as_posix() for path in layout.root.rglob("*") if path.is_file())
+
+
+def test_synthetic(tmp_path) -> None:
+    layout = Layout("demo", tmp_path)
+    run(params_with(synthetic=Synthetic(30, 20, 10, 0.5)), layout)
+    imageset = load_imageset(layout.data)
+    faces = synthesize(60, 0, label_noise=0.5)
+    np.testing.assert_array_equal(imageset.images, faces.images)
+    np.testing.assert_array_equal(imageset.labels, faces.labels)
+    assert tuple(imageset.index.columns) == INDEX_COLUMNS
+    assert imageset.index["image_id"].tolist() == [f"synthetic/{row:06d}" for row in range(60)]
+    assert imageset.index["split"].tolist() == ["train"] * 30 + ["val"] * 20 + ["test"] * 10
+    assert imageset.kept.all()
+    truth = pd.read_parquet(layout.data / "truth.parquet")
+    assert truth.columns.tolist() == ["image_id", *concept_set("expressions")]
+    pd.testing.assert_frame_equal(truth.iloc[:, 1:], faces.truth)
+    assert outputs(layout) == [
+        "artifacts/demo/removed.png",
+        "data/demo/images.npy",
+        "data/demo/index.parquet",
+        "data/demo/truth.parquet",
+        "reports/demo/audit.json",
+    ]
+
+
+def test_limit_keeps_images_and_truth_together(tmp_path) -> None:
+    layout = Layout("demo", tmp_path)
+    run(params_with(synthetic=Synthetic(60, 20, 20, 0.0), limit=40), layout)
+    imageset = load_imageset(layout.data)
+    truth = pd.read_parquet(layout.data / "truth.parquet")
+    faces = synthesize(100, 0, label_noise=0.0)
+    rows = [int(name.removeprefix("synthetic/")) for name in imageset.index["image_id"]]
+    assert len(rows) == 40
+    assert truth["image_id"].tolist() == imageset.index["image_id"].tolist()
+    np.testing.assert_array_equal(imageset.images, faces.images[rows])
+    np.testing.assert_array_equal(truth.iloc[:, 1:].to_numpy(), faces.truth.to_numpy()[rows])
+    audit = json.loads((layout.reports / "audit.json").read_text())
+    assert (audit["limited"], audit["limit"], audit["images"]["total"]) == (1, 40, 40)
+
+
+def test_fer2013_archive(tmp_path) -> None:
+    black = png(np.zeros((48, 48), np.uint8))
+    archive = kaggle_zip(tmp_path / "archive.zip", **{"train/happy/Training_1.png": black})
+    layout = Layout("small", tmp_path / "out")
+    run(params_with(source="fer2013", archive=str(archive)), layout)
+    imageset = load_imageset(layout.data)
+    files = kaggle_files() | {"train/happy/Training_1.png": np.zeros((48, 48), np.uint8)}
+    for image, image_id in zip(imageset.images, imageset.index["image_id"], strict=True):
+        np.testing.assert_array_equal(image, files[image_id])
+    removed = imageset.index[~imageset.kept]
+    assert removed[["image_id", "reason"]].to_numpy().tolist() == [["train/happy/Training_1.png", "blank"]]
+    assert pd.read_parquet(layout.data / "truth.parquet").columns.tolist() == ["image_id"]
+    audit = json.loads((layout.reports / "audit.json").read_text())
+    assert (audit["limited"], audit["removed"]["train"], audit["images"]["total"]) == (0, 1, 22)
+
+
+def test_a_bad_archive_writes_nothing(tmp_path) -> None:
+    archive = kaggle_zip(tmp_path / "archive.zip", **{"train/happy/Training_1.png": b"no picture"})
+    layout = Layout("small", tmp_path / "out")
+    with pytest.raises(UserError, match="can't be decoded"):
+        run(params_with(source="fer2013", archive=str(archive)), layout)
+    assert not layout.root.exists()
+
+
+def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch) -> None:
+    def full(file, array, **options) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    layout = Layout("demo", tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        run(params_with(synthetic=Synthetic(5, 5, 5, 0.0)), layout)
+    assert outputs(layout) == []
