@@ -83,9 +83,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class ClipTraining:
-    """How a small CLIP is trained on the train images (source: train)."""
+    """How a small CLIP is trained on the train images (source: train); ``captions``: composed ones in each batch."""
 
     embed_dim: int = number(8)
+    image_size: int = number(32)
     image_width: int = number(8)
     text_width: int = number(8)
     text_layers: int = number(1)
@@ -93,6 +94,7 @@ class ClipTraining:
     batch_size: int = number(2)
     max_lr: float = number(0)
     weight_decay: float = number(0)
+    captions: int = number(1)
     emotion_captions: float = number(0, 1)
     precision: str = choice("float32", "bfloat16")
     augment: Augment

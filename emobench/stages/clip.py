@@ -1,0 +1,39 @@
+"""Stage clip: trains the small CLIP, or takes a given one, and measures how well it ranks concepts on val."""
+
+import numpy as np
+import pandas as pd
+
+from emobench.concepts.clip import load_clip, save_clip
+from emobench.concepts.clip_sources import from_checkpoint, from_hub, train_clip
+from emobench.concepts.ranking import rank_names
+from emobench.faces.imageset import load_imageset
+from emobench.files import file_digest, replacing, write_csv, write_json
+from emobench.layout import Layout
+from emobench.networks.loading import pick_device
+from emobench.params import Params
+from emobench.vocabulary import CLASSES
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Writes the model's folder, the ranking of every annotated concept on kept val images, and the means."""
+    imageset, device = load_imageset(layout.data), pick_device(params.device)
+    path = layout.data / "annotations.parquet"
+    annotations = pd.read_parquet(path).drop(columns="image_id")
+    if params.clip.source == "train":
+        inputs = (params.clip, params.concept_sets, params.seed, imageset.digest(), file_digest(path))
+        clip = train_clip(params, imageset, annotations, layout.partial_for("clip", *inputs), device)
+    else:
+        clip = (from_checkpoint if params.clip.source == "checkpoint" else from_hub)(params.clip, device)
+    with replacing(layout.models / "clip") as folder:
+        folder.mkdir()
+        save_clip(folder, clip)
+    clip, rows = load_clip(layout.models / "clip", device), imageset.rows("val")
+    vectors = clip.embed_images(imageset.images[rows], params.clip.batch_size)
+    concepts = rank_names(clip, vectors, annotations.iloc[rows], params.clip.prompts)
+    emotions = pd.DataFrame(np.eye(len(CLASSES))[imageset.labels[rows]], columns=list(CLASSES))
+    emotions = rank_names(clip, vectors, emotions, params.clip.prompts)
+    write_csv(layout.reports / "clip_concepts.csv", concepts)
+    means = {"mean_auroc": concepts["auroc"], "emotions_mean_auroc": emotions["auroc"]}
+    metrics = {name: float(values.mean()) for name, values in means.items()}
+    counts = {"concepts": int(concepts["auroc"].count()), "emotions": int(emotions["auroc"].count())}
+    write_json(layout.reports / "clip.json", {"limited": int(params.data.limit > 0)} | metrics | counts)

@@ -1,0 +1,113 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import save_file
+from small_clip import CONFIG, random_clip
+
+from emobench.concepts.clip import load_clip
+from emobench.concepts.ranking import MIN_POSITIVES
+from emobench.errors import UserError
+from emobench.layout import Layout
+from emobench.params import load_params
+from emobench.stages import clip as clip_stage
+from emobench.stages import embed as embed_stage
+from emobench.vocabulary import CLASSES, concept_set
+
+EXPRESSIONS = concept_set("expressions")
+TINY = {
+    "embed_dim": 16, "image_size": 32, "image_width": 8, "text_width": 32, "text_layers": 1, "epochs": 1,
+    "batch_size": 32, "max_lr": 0.01, "captions": 4,
+}  # fmt: skip
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout("demo", tmp_path)
+    layout.data.mkdir(parents=True)
+    rng, count = np.random.default_rng(0), 420
+    np.save(layout.data / "images.npy", rng.integers(0, 256, (count, 48, 48), dtype=np.uint8))
+    ids = [f"synthetic/{row:06d}" for row in range(count)]
+    index = {
+        "image_id": ids, "label": rng.integers(0, 7, count), "split": ["train"] * 100 + ["val"] * 300 + ["test"] * 20,
+        "status": "kept", "reason": "", "duplicate_of": None, "near_duplicate_of": None, "leaks": False,
+        "conflict": False,
+    }  # fmt: skip
+    pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
+    scores = {name: rng.random(count) for name in EXPRESSIONS}
+    scores["tearful eyes"] = np.nan
+    pd.DataFrame({"image_id": ids, **scores}).to_parquet(layout.data / "annotations.parquet")
+    return layout
+
+
+def params_with(**changes):
+    params = load_params("emobench/presets/demo.yaml")
+    training = dataclasses.replace(params.clip.training, **TINY, **changes.pop("training", {}))
+    sets = changes.pop("concept_sets", params.concept_sets)
+    return dataclasses.replace(
+        params, concept_sets=sets, clip=dataclasses.replace(params.clip, training=training, **changes)
+    )
+
+
+def test_a_trained_clip_is_ranked_on_val_and_embeds_what_it_was_taught(layout, tmp_path):
+    (tmp_path / "mine.txt").write_text("smile\nfrown\nwearing a hat\n")
+    params = params_with(concept_sets=["emotions", "expressions", str(tmp_path / "mine.txt")])
+    clip_stage.run(params, layout)
+    metrics = json.loads((layout.reports / "clip.json").read_text())
+    table = pd.read_csv(layout.reports / "clip_concepts.csv", keep_default_na=False)
+    scores = pd.read_parquet(layout.data / "annotations.parquet")[100:400]
+    for row in table.itertuples():
+        positives = int((scores[row.concept] >= 0.8).sum())
+        assert row.positives == positives
+        assert (row.auroc == "") == (positives < MIN_POSITIVES or row.concept == "tearful eyes")
+    measured = pd.to_numeric(table["auroc"]).dropna()
+    assert metrics["mean_auroc"] == pytest.approx(measured.mean(), abs=1e-5)
+    labels = pd.read_parquet(layout.data / "index.parquet")["label"][100:400]
+    judged = int((labels.value_counts() >= MIN_POSITIVES).sum())
+    assert (metrics["limited"], metrics["concepts"], metrics["emotions"]) == (0, len(measured), judged)
+    assert table.set_index("concept")["note"]["tearful eyes"] == "not measured"
+    embed_stage.run(params, layout)
+    with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
+        assert tuple(file["emotions_names"]) == CLASSES
+        assert file["expressions_names"].tolist() == [name for name in EXPRESSIONS if name != "tearful eyes"]
+        assert file["mine_names"].tolist() == ["smile", "frown"]
+        assert file["mine"].shape == (2, 16)
+        np.testing.assert_allclose(np.linalg.norm(file["expressions"], axis=1), 1, atol=1e-5)
+
+
+def test_the_clip_stage_writes_the_same_twice(layout, tmp_path):
+    clip_stage.run(params_with(), layout)
+    names = [layout.models / "clip" / "clip.json", layout.reports / "clip.json", layout.reports / "clip_concepts.csv"]
+    names.append(layout.models / "clip" / "open_clip_model.safetensors")
+    first = [path.read_bytes() for path in names]
+    clip_stage.run(params_with(), layout)
+    assert [path.read_bytes() for path in names] == first
+
+
+def test_a_local_clip_keeps_all_concepts_and_is_ranked_too(layout, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    save_file(random_clip().state_dict(), tmp_path / "w.safetensors")
+    params = params_with(
+        source="checkpoint", model=str(tmp_path / "config.json"), weights=str(tmp_path / "w.safetensors")
+    )
+    clip_stage.run(params, layout)
+    clip = load_clip(layout.models / "clip")
+    assert (clip.origin.source, clip.origin.saw_labels, clip.origin.unmeasured) == ("checkpoint", False, [])
+    assert 0.4 < json.loads((layout.reports / "clip.json").read_text())["mean_auroc"] < 0.6
+    embed_stage.run(params, layout)
+    with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
+        assert tuple(file["expressions_names"]) == EXPRESSIONS
+    vectors = np.load(layout.artifacts / "image_embeddings.npy", allow_pickle=False)
+    images = np.load(layout.data / "images.npy")
+    np.testing.assert_array_equal(vectors[-20:], clip.embed_images(images)[-20:])
+
+
+def test_a_wrong_source_leaves_the_earlier_model_as_it_was(layout):
+    folder = layout.models / "clip"
+    folder.mkdir(parents=True)
+    (folder / "old").write_text("old")
+    with pytest.raises(UserError, match="allow_hub is false"):
+        clip_stage.run(params_with(source="pretrained"), layout)
+    assert (folder / "old").read_text() == "old"
