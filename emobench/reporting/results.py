@@ -1,0 +1,205 @@
+"""The results of a benchmark, read from the files that its stages wrote."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emobench.errors import UserError
+from emobench.faces.imageset import ImageSet, load_imageset
+from emobench.layout import Layout
+from emobench.params import LAYERS, Params
+from emobench.vocabulary import CLASSES, concept_set
+
+PUBLISHED_ACCURACY = 0.69420451
+"""The seed paper's baseline on PublicTest and PrivateTest of FER2013 together: 4,983 of 7,178 images."""
+PUBLISHED_EDIT_ACCURACY = 0.69629423
+"""The same with the paper's edit: 4,998 images."""
+PAPER_ARM = "similarity"
+IMAGE_SETS = {
+    "val": "validation",
+    "test": "test",
+    "test_noleaks": "test without copies of training images",
+    "val_test": "validation and test together, nothing removed (the paper's protocol)",
+}
+
+
+class Results:
+    """The result files of one benchmark, each read when it is first asked for.
+
+    Tables are as written by the stages. Whatever file is missing or can't be read is a UserError that names the stage.
+    """
+
+    def __init__(self, params: Params, layout: Layout) -> None:
+        self.params, self.layout = params, layout
+
+    @cached_property
+    def imageset(self) -> ImageSet:
+        """Pixels and index."""
+        return load_imageset(self.layout.data)
+
+    @cached_property
+    def annotations(self) -> pd.DataFrame:
+        """Score of each concept (column) on each image (row), NaN where not measured."""
+        return _table(self.layout.data / "annotations.parquet", "annotate")
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """A row a unit, concept set and similarity function."""
+        return _table(self.layout.artifacts / "units.parquet", "dissect")
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """Table 1, a row a layer, concept set and similarity function, in forward order."""
+        return _in_forward_order(_table(self.layout.artifacts / "layers.parquet", "dissect"))
+
+    @cached_property
+    def configs(self) -> pd.DataFrame:
+        """A row a configuration (the baseline is one) and image set."""
+        return _table(self.layout.artifacts / "configs.parquet", "edit")
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """A row a configuration that was tested against the baseline."""
+        return _table(self.layout.artifacts / "verdicts.parquet", "compare")
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """Predicted classes uint8 (configurations, images); rows ``config_ids``, columns ``image_rows``."""
+        return np.load(_existing(self.layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def _prediction_ids(self) -> dict[str, Any]:
+        return _json(self.layout.artifacts / "prediction_ids.json", "edit")
+
+    @property
+    def config_ids(self) -> list[str]:
+        """Configuration of each row of ``predictions``."""
+        return self._prediction_ids["config_ids"]
+
+    @cached_property
+    def image_rows(self) -> np.ndarray:
+        """Row in the image set of each column of ``predictions``."""
+        return np.array(self._prediction_ids["image_rows"], dtype=np.int64)
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Which columns of ``predictions`` belong to each image set."""
+        return {name: np.isin(self.image_rows, rows) for name, rows in self.imageset.evaluation_rows().items()}
+
+    @cached_property
+    def clip_model(self) -> dict[str, Any]:
+        """What the CLIP is and whether it saw labels or annotations."""
+        return _json(self.layout.models / "clip" / "clip.json", "clip")
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """A metrics file of the reports folder: audit, baseline, clip, dissect, proof or compare."""
+        stage = {"audit": "prepare", "proof": "dissect"}.get(name, name)
+        return _json(self.layout.reports / f"{name}.json", stage)
+
+    def plot(self, name: str) -> pd.DataFrame:
+        """A table of the reports folder: history or clip_concepts."""
+        return _table(self.layout.reports / f"{name}.csv", "baseline" if name == "history" else "clip")
+
+    @property
+    def limited(self) -> bool:
+        """Whether this is the smoke mode's subset of the images, so that no number counts."""
+        return self.params.data.limit > 0
+
+    @property
+    def real_faces(self) -> bool:
+        """Whether the pixels are photos of people, which must never reach git."""
+        return self.params.data.source != "synthetic"
+
+    @property
+    def published(self) -> float | None:
+        """The published accuracy, where the images are the ones it was measured on."""
+        return PUBLISHED_ACCURACY if self.params.data.source == "fer2013" else None
+
+    @cached_property
+    def unmeasured(self) -> list[str]:
+        """Concepts of the concept sets, other than classes, for which no image has an annotation."""
+        concepts = dict.fromkeys(name for names in self.params.concept_sets for name in concept_set(names))
+        measured = set(self.annotations.columns[self.annotations.notna().any()])
+        return [name for name in concepts if name not in measured and name not in CLASSES]
+
+    @cached_property
+    def image_sets(self) -> list[str]:
+        """The image sets that the configurations were measured on, in the order of IMAGE_SETS; empty ones lack."""
+        measured = set(self.configs["images"])
+        return [name for name in IMAGE_SETS if name in measured]
+
+    @cached_property
+    def baseline_id(self) -> str:
+        """The configuration that changes nothing."""
+        return self.configs.loc[self.configs["arm"] == "baseline", "config_id"].iloc[0]
+
+    @cached_property
+    def chosen_id(self) -> str | None:
+        """The edit that did best on val: of those the verdicts name, the first. None if every edit was degenerate."""
+        chosen = self.verdicts.loc[self.verdicts["selected_on"] == "val", "config_id"]
+        return None if chosen.empty else chosen.iloc[0]
+
+    @cached_property
+    def paper_id(self) -> str | None:
+        """The published edit (arm similarity, params.edit.paper); None if it is not among the configurations."""
+        configs, cell = self.configs, self.params.edit.paper
+        found = configs[
+            (configs["arm"] == PAPER_ARM)
+            & np.isclose(configs["tau"].astype(float), cell.tau)
+            & np.isclose(configs["factor"].astype(float), cell.factor)
+        ]
+        return None if found.empty else found["config_id"].iloc[0]
+
+    def config(self, config_id: str, images: str = "test") -> pd.Series:
+        """One row of the configurations: settings and metrics."""
+        rows = self.configs[(self.configs["config_id"] == config_id) & (self.configs["images"] == images)]
+        if rows.empty:
+            raise UserError(f"configs.parquet has no {config_id} on {images}; run dvc repro edit")
+        return rows.iloc[0]
+
+    def confusion(self, config_id: str, images: str = "test") -> np.ndarray:
+        """Counts (classes, classes) int64 of one configuration: rows are true classes, columns predictions."""
+        at = self._columns[images]
+        preds = self.predictions[self.config_ids.index(config_id)][at].astype(np.int64)
+        cells = self.imageset.labels[self.image_rows[at]] * len(CLASSES) + preds
+        return np.bincount(cells, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
+
+    def shown_edits(self) -> dict[str, str]:
+        """The edits that get pictures of their own: name -> config_id. The paper's and the chosen one may be one."""
+        named = {"paper's edit": self.paper_id, "chosen edit": self.chosen_id}
+        if self.paper_id == self.chosen_id:
+            named = {"chosen edit, which is the paper's": self.chosen_id}
+        return {name: config_id for name, config_id in named.items() if config_id is not None}
+
+
+def _existing(path: Path, stage: str) -> Path:
+    if not path.is_file():
+        raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")
+    return path
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    try:
+        return json.loads(_existing(path, stage).read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON; remove it and run dvc repro {stage}") from None
+
+
+def _table(path: Path, stage: str) -> pd.DataFrame:
+    _existing(path, stage)
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} can't be read ({reason}); remove it and run dvc repro {stage}") from None
+
+
+def _in_forward_order(layers: pd.DataFrame) -> pd.DataFrame:
+    """Sorts by concept set, similarity function and the network's order of layers."""
+    position = layers["layer"].map({name: number for number, name in enumerate(LAYERS)})
+    keys = ["concept_set", "similarity_fn", "_position"]
+    return layers.assign(_position=position).sort_values(keys, ignore_index=True).drop(columns="_position")

@@ -1,0 +1,145 @@
+"""What is tracked of a benchmark, as plain records: one for the baseline, each dissection and each edit.
+
+Names are flat and the same for every kind of run: a metric of an image set is ``<images>_<metric>`` (test_accuracy,
+val_test_nll), shares are in [0, 1], and a delta is this run minus the baseline (``<images>_delta_accuracy``) or minus
+the published accuracy on the same images (``delta_published``).
+"""
+
+import dataclasses
+import json
+import math
+import numbers
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from emobench.reporting import tables
+from emobench.reporting.edit_figures import confusion_picture
+from emobench.reporting.results import Results
+from emobench.vocabulary import CLASSES
+
+SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
+SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
+NOTE = "mlflow.note.content"
+"""The tag whose Markdown MLflow's UI shows as the run's description."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """One run: key in the benchmark, kind (benchmark, baseline, dissection, edit), what is logged, and its files.
+
+    ``pictures`` are functions: they are drawn only for a run that the store lacks.
+    """
+
+    key: str
+    kind: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    pictures: dict[str, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
+
+
+def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> RunRecord:
+    """The parent run: all of params.yaml, the accuracies that count, the small metrics, the page without pixels.
+
+    Args:
+        results: the benchmark.
+        note: Markdown that MLflow shows with the run.
+        tags: where the results come from.
+    """
+    shown = {"baseline": results.baseline_id, "paper": results.paper_id, "chosen": results.chosen_id}
+    metrics: dict[str, Any] = {}
+    for name, config_id in shown.items():
+        for images in results.image_sets if config_id is not None else ():
+            metrics[f"{name}_{images}_accuracy"] = results.config(config_id, images)["accuracy"]
+    for name in ("audit", "clip", "proof"):
+        metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
+    params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
+    tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
+    page = results.layout.reports / "index.html"
+    files = {"report/index.html": page.read_bytes()} if page.is_file() else {}
+    return RunRecord(f"benchmark/{results.params.name}", "benchmark", params, _numbers(metrics), tags, files)
+
+
+def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested names joined, in MLflow's alphabet."""
+    for name, value in values.items():
+        path = above + re.sub(r"[^\w .:/-]", "_", str(name))
+        if isinstance(value, Mapping):
+            yield from _flat(value, joint, path + joint)
+        else:
+            yield path, value
+
+
+def run_records(results: Results) -> Iterator[RunRecord]:
+    """The nested runs of a benchmark, the baseline first."""
+    configs = {name: rows for name, rows in results.configs.groupby("config_id", sort=False)}
+    base = configs[results.baseline_id].set_index("images")["accuracy"]
+    shown = {config_id: name for name, config_id in results.shown_edits().items()}
+    shown[results.baseline_id] = "baseline"
+    yield _classifier(results, configs.pop(results.baseline_id), "baseline", base, shown)
+    for row in results.layers.to_dict("records"):
+        yield _dissection(results, row)
+    for rows in configs.values():
+        yield _classifier(results, rows, "edit", base, shown)
+
+
+def _dissection(results: Results, row: Mapping[str, Any]) -> RunRecord:
+    """One layer described by one concept set and one similarity function."""
+    names = ("layer", "concept_set", "similarity_fn")
+    settings = {name: str(row[name]) for name in names} | {"tau": f"{results.params.dissect.tau:g}"}
+    key = "dissection/" + "/".join(settings[name] for name in names)
+    return RunRecord(key, "dissection", settings, _numbers({k: v for k, v in row.items() if k not in names}))
+
+
+def _classifier(
+    results: Results, rows: pd.DataFrame, kind: str, base: pd.Series, shown: Mapping[str, str]
+) -> RunRecord:
+    """The baseline or one edit: settings, metrics on every image set, confusion matrices."""
+    first = rows.iloc[0]
+    config_id = first["config_id"]
+    metrics: dict[str, Any] = {}
+    for row in rows.to_dict("records"):
+        images = row["images"]
+        numbers = {name: value for name, value in row.items() if name not in (*SETTINGS, "images")}
+        metrics |= {f"{images}_{name}": value for name, value in numbers.items()}
+        metrics[f"{images}_delta_accuracy"] = row["accuracy"] - base[images]
+    if results.published is not None:
+        metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
+    metrics |= {name: first[name] for name in ("n_up", "n_down") if name in first}
+    settings = {name: f"{first[name]}" for name in SETTINGS if name in first and pd.notna(first[name])}
+    tags = {"shown": shown[config_id]} if config_id in shown else {}
+    tested = results.verdicts[results.verdicts["config_id"] == config_id]
+    for row in tested.to_dict("records"):
+        metrics |= {f"{row['images']}_{name}": value for name, value in row.items() if name not in SETTINGS}
+    for row in tested[tested["images"] == "test"].to_dict("records"):
+        tags |= {"verdict": row["verdict"], "selected_on": ", ".join(tested["selected_on"].unique())}
+    files, pictures = _files(results, config_id, shown.get(config_id))
+    return RunRecord(f"{kind}/{config_id}", kind, settings, _numbers(metrics), tags, files, pictures)
+
+
+def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[str, bytes], dict[str, Callable]]:
+    """Confusion matrices of every image set as numbers; of a shown network also a table by class and a picture."""
+    pictures = {}
+    counts = {images: results.confusion(config_id, images) for images in results.image_sets}
+    matrices = {"classes": list(CLASSES), "rows": "true class"}
+    matrices |= {images: table.tolist() for images, table in counts.items()}
+    files = {"confusion.json": json.dumps(matrices).encode()}
+    if shown is not None:
+        files["per_class_test.csv"] = tables.per_class(counts["test"]).to_csv(index=False, float_format="%.6g").encode()
+        if results.params.track.pictures:
+            base = None if config_id == results.baseline_id else results.confusion(results.baseline_id)
+            pictures["confusion_test.png"] = lambda: confusion_picture("confusion", shown, counts["test"], base).png()
+    return files, pictures
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among the values as floats: MLflow compares nothing else."""
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    }

@@ -1,0 +1,103 @@
+"""The small tables and choices that the report and the tracking share.
+
+Shares (accuracies, recalls, proportions) are in [0, 1]; differences are edited minus baseline, in points (hundredths).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from emobench.params import LAYERS
+from emobench.reporting.results import Results
+from emobench.vocabulary import CLASSES, set_label
+
+
+def dissections(results: Results) -> Iterator[tuple[str, str]]:
+    """The dissections that were made: (concept set, similarity function), the edited one's first."""
+    edit = results.params.edit
+    pairs = [
+        (set_label(name), function)
+        for name in results.params.concept_sets
+        for function in results.params.dissect.similarity_fns
+    ]
+    yield from sorted(pairs, key=lambda pair: pair != (edit.concept_set, edit.similarity_fn))
+
+
+def of_dissection(table: pd.DataFrame, concepts: str, function: str) -> pd.DataFrame:
+    """The rows of one dissection in units or layers."""
+    return table[(table["concept_set"] == concepts) & (table["similarity_fn"] == function)]
+
+
+def top_units(units: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The ``count`` units with the highest similarity of each layer and dissection, dead ones left out.
+
+    Returns:
+        The rows of ``units`` in forward order of the layers, best first, with the column ``rank`` (1 is best).
+    """
+    position = units["layer"].map({name: number for number, name in enumerate(LAYERS)})
+    order = ["_position", "concept_set", "similarity_fn", "similarity", "unit"]
+    alive = units[~units["dead"].astype(bool)].assign(_position=position)
+    alive = alive.sort_values(order, ascending=[True, True, True, False, True])
+    rank = alive.groupby(["layer", "concept_set", "similarity_fn"]).cumcount() + 1
+    return alive.assign(rank=rank)[rank <= count].drop(columns="_position").reset_index(drop=True)
+
+
+def edited_layer(results: Results) -> str:
+    """The layer that the edits changed."""
+    edits = results.configs.loc[results.configs["arm"] != "baseline", "layer"]
+    return edits.iloc[0] if len(edits) else results.params.edit.layer
+
+
+def description_shares(units: pd.DataFrame, images: int) -> pd.DataFrame:
+    """Figure 5: how the units whose description is right spread over the concepts.
+
+    A description is right if most of the unit's top images are of a class that it speaks for. Chance is the same share
+    if every unit kept its description but its top images were drawn at random from the probe: Binomial(images, chance).
+
+    Args:
+        units: one layer of one dissection.
+        images: top images a unit, which ``label_accuracy`` is a share of.
+
+    Returns:
+        One row a description, most frequent first: description, units, right, share (of all right ones), expected.
+    """
+    known = units[units["label_accuracy"].notna()]
+    right = known["label_accuracy"] > 0.5
+    by_chance = binom.sf(images // 2, images, known["chance"].astype(float))
+    table = known.assign(right=right, by_chance=by_chance).groupby("description", as_index=False)
+    table = table.agg(units=("unit", "size"), right=("right", "sum"), by_chance=("by_chance", "sum"))
+    table["share"] = table["right"] / max(table["right"].sum(), 1)
+    table["expected"] = table["by_chance"] / max(table["by_chance"].sum(), 1e-12)
+    order = table.sort_values(["right", "expected", "description"], ascending=[False, False, True])
+    return order.drop(columns="by_chance").reset_index(drop=True)
+
+
+def differences(results: Results, images: str, metric: str = "accuracy") -> pd.DataFrame:
+    """The edits on one image set with their difference against the baseline, in points (hundredths): ``points``."""
+    configs = results.configs
+    base = results.config(results.baseline_id, images)[metric]
+    edits = configs[(configs["images"] == images) & (configs["arm"] != "baseline")]
+    return edits.assign(points=100 * (edits[metric] - base))
+
+
+def recall_changes(results: Results, config_id: str, images: str = "test") -> pd.Series:
+    """Change of each class's recall against the baseline in points, by class name."""
+    columns = [f"recall_{name}" for name in CLASSES]
+    edited, base = results.config(config_id, images), results.config(results.baseline_id, images)
+    return pd.Series(100 * (edited[columns] - base[columns]).to_numpy(float), index=list(CLASSES))
+
+
+def per_class(table: np.ndarray) -> pd.DataFrame:
+    """Images, recall, precision and F1 of each class from a confusion matrix (classes, classes); NaN if absent."""
+    right, labelled, predicted = table.diagonal().astype(float), table.sum(1), table.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = {"recall": right / labelled, "precision": right / predicted, "f1": 2 * right / (labelled + predicted)}
+    return pd.DataFrame({"class": list(CLASSES), "images": labelled, **columns})
+
+
+def verdict_of(results: Results, config_id: str, images: str = "test") -> pd.Series:
+    """The test of one configuration against the baseline."""
+    rows = results.verdicts[(results.verdicts["config_id"] == config_id) & (results.verdicts["images"] == images)]
+    return rows.iloc[0]

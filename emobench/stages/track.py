@@ -1,0 +1,30 @@
+"""Stage track: logs the benchmark to MLflow, once."""
+
+from emobench.files import write_json
+from emobench.layout import Layout
+from emobench.params import Params
+from emobench.reporting import mlflow_log as log
+from emobench.reporting import views
+from emobench.reporting.results import Results
+from emobench.reporting.runs import benchmark_record, run_records
+
+PRESENTATION = ("report.", "track.")
+"""Params that change how results are shown, not the results."""
+
+
+def run(params: Params, layout: Layout) -> None:
+    """Logs what the store lacks and writes the ids of the runs. A second time it logs nothing."""
+    results = Results(params, layout)
+    records = list(run_records(results))
+    dataset = {"name": params.name, "digest": results.imageset.digest(), "source": params.data.source}
+    tags = {"preset": params.name, "dataset_sha256": dataset["digest"], **log.git_tags(layout.root)}
+    if (lock := log.lock_digest(layout.root)) is not None:
+        tags["dvc_lock"] = lock
+    answer = views.answer(results)
+    parent = benchmark_record(results, "\n\n".join([f"**{answer.lead}**", *answer.more]), tags)
+    settings = {name: value for name, value in parent.params.items() if not name.startswith(PRESENTATION)}
+    content = log.content_digest(records, settings, parent.metrics, dataset)
+    uri = log.store_uri(layout.root)
+    with log.clear_errors(uri):
+        logged = log.Tracker(uri, params.name, dataset).log(parent, records, content)
+    write_json(layout.artifacts / "mlflow.json", logged)

@@ -1,0 +1,184 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from reporting.small_results import small_params, write_results
+
+from emobench.reporting import edit_figures, figures, html, views
+from emobench.reporting.results import Results
+
+VOID = {"meta", "link", "img", "br"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Results:
+    params = small_params()
+    return Results(params, write_results(tmp_path_factory.mktemp("small"), params))
+
+
+@pytest.fixture(scope="module")
+def pictures(results):
+    return [*figures.draw(results), *edit_figures.draw(results)]
+
+
+@pytest.fixture(scope="module")
+def page(results, pictures) -> str:
+    return html.render_page(results, pictures, pixels=True)
+
+
+class Reader(HTMLParser):
+    """Checks that tags are closed in order and collects ids, links and images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.ids, self.links, self.images = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [value for key, value in attrs.items() if key in ("href", "xlink:href", "src")]
+        self.images += [attrs] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_page_is_well_formed_and_needs_nothing_else(page):
+    reader = read(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    outside = [link for link in reader.links if not link.startswith(("#", "data:"))]
+    assert outside == []
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert all(image["alt"] for image in reader.images)
+    assert not re.search(r"<script|@import|url\((?!#)", page)
+
+
+def test_every_figure_is_on_the_page_with_caption_and_text_in_its_place(page, pictures):
+    for picture in pictures:
+        assert page.count(f'aria-label="{html.jinja2.filters.escape(picture.alt)}"') >= 1
+        assert str(html.jinja2.filters.escape(picture.caption)) in page
+    assert len({picture.name for picture in pictures}) == len(pictures)
+
+
+def test_svg_is_xml_with_its_own_ids_and_the_pages_colours(pictures):
+    for picture in pictures:
+        ElementTree.fromstring(picture.svg.split("?>", 1)[1].split(">", 1)[1].strip())
+        inline = str(html.inline_svg(picture))
+        ids = set(re.findall(r'id="([^"]+)"', inline))
+        assert set(re.findall(r'[("]#([^)"]+)', inline)) <= ids
+        assert all(name.startswith(f"{picture.name}-") for name in ids)
+        assert "var(--ink)" in inline
+        assert "#1b1f24" not in inline
+
+
+def test_figures_are_the_same_bytes_each_time(results, pictures):
+    again = [*figures.draw(results), *edit_figures.draw(results)]
+    assert [picture.svg for picture in again] == [picture.svg for picture in pictures]
+
+
+def test_answer_comes_first_and_says_what_was_measured(results, page):
+    base = results.config("baseline")["accuracy"]
+    assert f"The network gets {base:.2%} of the 104 test images right." in page
+    assert page.index('id="answer"') < page.index("<figure") < page.index("<table")
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "p", "holm", "expected"),
+    [
+        (30, 5, 0.0001, 0.0004, "better by more than luck explains: .* in fewer than 1 of 1,000 cases"),
+        (5, 30, 0.01, 0.02, "worse by more than luck explains: .* in 1 of 100 cases"),
+        (9, 7, 0.8, 1.0, "can't be told from luck: .* in 80 of 100 cases"),
+        (5, 5, 1.0, 1.0, "can't be told from luck: .* always"),
+        (12, 3, 0.03, 0.12, "can't be told from luck: .* in 3 of 100 cases .*4 edits tested: 0.12"),
+        (0, 0, 1.0, 1.0, "answers every image as the baseline does"),
+    ],
+)
+def test_luck(gains, losses, p, holm, expected):
+    verdict = {"gains": gains, "losses": losses, "mcnemar_p": p, "holm_p": holm, "verdict": "no evidence"}
+    assert re.search(expected, views.luck(verdict, 4))
+
+
+@pytest.mark.parametrize(
+    ("saw", "expected"),
+    [
+        ({"saw_labels": True, "saw_annotations": True}, "emotion labels and the annotated concepts .* not independent"),
+        ({"saw_labels": False, "saw_annotations": True}, "with the annotated concepts .* not independent"),
+        ({"saw_labels": False, "saw_annotations": False}, "saw neither labels nor annotations"),
+    ],
+)
+def test_what_the_clip_saw_is_said(saw, expected):
+    assert re.search(expected, " ".join(html.clip_notes(saw)))
+
+
+def test_unmeasured_concepts_and_limited_runs_are_marked(results, pictures, page):
+    assert "not checked against anything: flared nostrils" in page
+    assert "Smoke run" not in page
+    limited = dataclasses.replace(results.params, data=dataclasses.replace(results.params.data, limit=500))
+    assert "Smoke run on 500 images" in html.render_page(Results(limited, results.layout), pictures, pixels=False)
+
+
+def test_text_from_files_is_escaped(tmp_path):
+    params = small_params()
+    layout = write_results(tmp_path, params)
+    (layout.reports / "audit.json").write_text('{"<script>alert(1)</script>": 1}')
+    found = Results(params, layout)
+    page = html.render_page(found, [], pixels=False)
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_pixels_only_where_asked_for(results, pictures, page):
+    top = results.params.report.top_units * 2 * 11
+    assert page.count("data:image/webp") == top
+    bare = html.render_page(results, pictures, pixels=False)
+    assert "data:image" not in bare
+    assert "<img" not in bare
+
+
+def test_strip_shows_the_images_side_by_side():
+    import base64
+    import io
+
+    from PIL import Image
+
+    images = np.stack([np.full((48, 48), value, np.uint8) for value in (0, 128, 255)])
+    data = html.image_strip(images).split(",")[1]
+    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")).astype(int)
+    assert strip.shape == (48, 144)
+    assert [strip[24, x] for x in (24, 72, 120)] == pytest.approx([0, 128, 255], abs=6)
+
+
+def test_tables_hold_the_measured_numbers(results):
+    layers = views.layer_table(results, "expressions", "soft_wpmi")
+    first = dict(zip(layers.head, layers.rows[0], strict=True))
+    row = results.layers.query("layer == 'conv1a' and concept_set == 'expressions'").iloc[0]
+    assert first["share"] == f"{row['prop_interp']:.1%}"
+    assert first["chance"] == f"{row['overall_chance']:.1%}"
+    assert first["lift"] == f"{row['lift']:.2f}"
+    ranking = views.ranking_table(results)
+    assert ranking.rows[-1][:2] == ["tearful eyes", "–"]
+    verdicts = views.verdicts_table(results)
+    assert [len(row) for row in verdicts.rows] == [len(verdicts.head)] * 9
+    assert verdicts.rows[0][-1] == "+2.00 [−5.00, +8.00]"
+    assert ["lin2", "trained", "0.810", "0.500", "11"] in views.proof_table(results.metrics("proof")).rows
+    edits = views.edits_table(results)
+    assert len(edits.rows) == 4 * (1 + len(results.shown_edits()))
+    assert ["a: b", "1,200"] in views.metrics_table("", {"a": {"b": 1200}}).rows

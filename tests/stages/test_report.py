@@ -1,0 +1,60 @@
+import pytest
+from reporting.small_results import small_params, write_results
+
+from emobench.stages import report
+
+TABLES = ("layers.csv", "configs.csv", "verdicts.csv", "top_units.csv")
+
+
+def files(layout) -> dict[str, bytes]:
+    return {
+        path.relative_to(layout.root).as_posix(): path.read_bytes()
+        for folder in (layout.reports, layout.artifacts / "report")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_same_inputs_give_the_same_bytes_wherever_they_lie(tmp_path):
+    params = small_params()
+    layouts = [write_results(tmp_path / name, params) for name in ("one", "two")]
+    for layout in layouts:
+        report.run(params, layout)
+    first, second = map(files, layouts)
+    assert first == second
+    assert {f"reports/small/{name}" for name in TABLES} <= set(first)
+    assert sum(name.startswith("reports/small/figures/") for name in first) > 12
+    assert all(str(tmp_path).encode() not in data for data in first.values())
+    assert b"data:image/webp" in first["reports/small/index.html"]
+    # Run again over its own output: nothing of the first run is left or doubled.
+    report.run(params, layouts[0])
+    assert files(layouts[0]) == first
+
+
+def test_no_pixel_of_real_faces_reaches_the_reports(tmp_path):
+    params = small_params("fer2013")
+    layout = write_results(tmp_path, params)
+    report.run(params, layout)
+    written = files(layout)
+    shown = {name for name, data in written.items() if b"data:image" in data or b"<image" in data}
+    assert shown == {"artifacts/small/report/index.html"}
+    assert b"photos of people" in written["artifacts/small/report/index.html"]
+    assert {name.rsplit(".")[-1] for name in written} == {"html", "svg", "csv", "json"}
+    assert b"published: 69.42%" in written["reports/small/index.html"]
+
+
+@pytest.mark.parametrize("gone", ["history", "edits"])
+def test_given_weights_and_a_grid_of_degenerate_cells(tmp_path, gone):
+    import pandas as pd
+
+    params = small_params()
+    layout = write_results(tmp_path, params)
+    if gone == "history":
+        (layout.reports / "history.csv").write_text("epoch,train_loss,val_loss,val_accuracy,lr\n")
+    else:
+        verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
+        verdicts[verdicts["selected_on"] != "val"].to_parquet(layout.artifacts / "verdicts.parquet")
+    report.run(params, layout)
+    page = (layout.reports / "index.html").read_text()
+    assert ("Training of the baseline" in page) == (gone != "history")
+    assert ("No edit could be judged" in page) == (gone == "edits")

@@ -1,0 +1,276 @@
+import dataclasses
+import json
+import sqlite3
+import subprocess
+
+import numpy as np
+import pytest
+from reporting.small_results import small_params, write_results
+
+from emobench.errors import UserError
+from emobench.reporting import mlflow_log
+from emobench.reporting.results import Results
+from emobench.reporting.runs import run_records
+from emobench.stages import track
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_ones_own(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """An empty store, made once: setting one up takes seconds, copying it doesn't."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client = mlflow_log.MlflowClient(f"sqlite:///{path}")
+    client.search_experiments()
+    return path
+
+
+@pytest.fixture
+def small(tmp_path, empty_store):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return write_small(tmp_path)
+
+
+def write_small(root, source="fer2013", *, pictures=False):
+    """14 runs: the benchmark, its baseline, 3 layers x 2 concept sets, 2 edits by similarity, 2 x 2 by others."""
+    params = small_params(source, factors=[1.0, 1.5], taus=[0.0])
+    params = dataclasses.replace(params, track=dataclasses.replace(params.track, pictures=pictures))
+    return params, write_results(root, params, layers=("conv1a", "lin2", "lin3"))
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory, empty_store):
+    """A benchmark that is logged once, for tests that only look."""
+    root = tmp_path_factory.mktemp("logged")
+    (root / ".dvc").mkdir()
+    (root / "mlflow.db").write_bytes(empty_store.read_bytes())
+    (root / "dvc.lock").write_text("stages:\n  edit: {md5: a}\n  track: {md5: b}\n")
+    params, layout = write_small(root, pictures=True)
+    track.run(params, layout)
+    return params, layout
+
+
+def client_of(layout) -> mlflow_log.MlflowClient:
+    return mlflow_log.MlflowClient(f"sqlite:///{layout.root / 'mlflow.db'}")
+
+
+def all_runs(layout):
+    client = client_of(layout)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    return client.search_runs([experiment], max_results=1000)
+
+
+def expected_count() -> int:
+    return 1 + 1 + 3 * 2 + 2 + 2 * 2
+
+
+def test_everything_is_logged_once_and_can_be_filtered(logged):
+    params, layout = logged
+    runs = all_runs(layout)
+    assert len(runs) == expected_count()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    results, client = Results(params, layout), client_of(layout)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    edited = results.config(results.paper_id)
+    query = (
+        f"metrics.test_accuracy > {edited['accuracy'] - 1e-6} and params.layer = 'lin2' and params.arm = 'similarity'"
+    )
+    found = [run for run in client.search_runs([experiment], query) if run.data.params["factor"] == "1.5"]
+    run = next(run for run in found if run.data.params["tau"] == "0.0")
+    assert run.data.metrics["test_accuracy"] == edited["accuracy"]
+    both = results.config(results.paper_id, "val_test")["accuracy"]
+    assert run.data.metrics["delta_published"] == pytest.approx(both - 4983 / 7178, abs=1e-7)
+    base = results.config("baseline", "val")["accuracy"]
+    delta = results.config(results.paper_id, "val")["accuracy"] - base
+    assert run.data.metrics["val_delta_accuracy"] == pytest.approx(delta)
+    written = json.loads((layout.artifacts / "mlflow.json").read_text())
+    assert written["runs"]["edit/" + results.paper_id] == run.info.run_id
+    assert run.data.tags["mlflow.parentRunId"] == written["parent"]
+    assert run.inputs.dataset_inputs[0].dataset.digest == results.imageset.digest()[:36]
+
+
+def test_parent_carries_params_answer_and_origin(logged):
+    _, layout = logged
+    parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
+    assert parent.data.params["dissect.soft_wpmi.top_k"] == "100"
+    assert parent.data.metrics["clip_mean_auroc"] == 0.91
+    assert "The network gets" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.tags["limited"] == "false"
+    assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
+    assert parent.data.tags["preset"] == "small"
+
+
+def test_lock_digest_leaves_its_own_stage_out(tmp_path):
+    assert mlflow_log.lock_digest(tmp_path) is None
+    texts = ["{edit: {md5: a}}", "{edit: {md5: a}, track: {md5: b}}", "{edit: {md5: c}, track: {md5: b}}"]
+    digests = []
+    for text in texts:
+        (tmp_path / "dvc.lock").write_text(f"stages: {text}\n")
+        digests.append(mlflow_log.lock_digest(tmp_path))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_git_commit_and_changes(tmp_path):
+    assert mlflow_log.git_tags(tmp_path) == {}
+    for command in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x"):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    tags = mlflow_log.git_tags(tmp_path)
+    assert len(tags["git_commit"]) == 40
+    assert tags["git_changed"] == "false"
+
+
+def test_confusion_matrices_as_numbers_for_all_and_as_pictures_for_the_shown(logged):
+    params, layout = logged
+    results = Results(params, layout)
+    written = json.loads((layout.artifacts / "mlflow.json").read_text())
+    folder = layout.root / "mlartifacts" / "small"
+    pictured = set()
+    for key, run_id in written["runs"].items():
+        files = {path.name for path in (folder / run_id / "artifacts").glob("*")}
+        if not key.startswith("dissection/"):
+            counts = json.loads((folder / run_id / "artifacts" / "confusion.json").read_text())
+            assert counts["test"] == results.confusion(key.partition("/")[2]).tolist()
+        if "confusion_test.png" in files:
+            assert "per_class_test.csv" in files
+            pictured.add(key.partition("/")[2])
+    assert pictured == {results.baseline_id, results.paper_id, results.chosen_id}
+
+
+def test_a_second_time_logs_nothing(logged):
+    params, layout = logged
+    first = (layout.artifacts / "mlflow.json").read_bytes()
+    before = {run.info.run_id: run.to_dictionary() for run in all_runs(layout)}
+    track.run(params, layout)
+    assert {run.info.run_id: run.to_dictionary() for run in all_runs(layout)} == before
+    assert (layout.artifacts / "mlflow.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_artifacts", "log_batch", "log_inputs", "set_terminated"])
+def test_an_interrupted_logging_is_completed_not_doubled(small, monkeypatch, call):
+    params, layout = small
+    whole, calls = getattr(mlflow_log.MlflowClient, call), []
+
+    def failing(*args, **options):
+        calls.append(call)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return whole(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_log.MlflowClient, call, failing)
+        with pytest.raises(KeyboardInterrupt):
+            track.run(params, layout)
+    assert not (layout.artifacts / "mlflow.json").exists()
+    assert 0 < len(all_runs(layout)) < expected_count()
+    track.run(params, layout)
+    runs = all_runs(layout)
+    assert len(runs) == expected_count()
+    assert len({run.data.tags["key"] for run in runs}) == expected_count()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    records = {record.key: record for record in run_records(Results(params, layout))}
+    for run in runs:
+        if run.data.tags["kind"] != "benchmark":
+            assert run.data.metrics == pytest.approx(records[run.data.tags["key"]].metrics)
+    history = client_of(layout).get_metric_history(runs[-1].info.run_id, next(iter(runs[-1].data.metrics)))
+    assert len(history) == 1
+
+
+def test_a_lost_run_and_a_new_store_are_filled_again(small, tmp_path, monkeypatch, empty_store):
+    params, layout = small
+    track.run(params, layout)
+    written = json.loads((layout.artifacts / "mlflow.json").read_text())
+    client_of(layout).delete_run(written["runs"]["baseline/baseline"])
+    track.run(params, layout)
+    assert len(all_runs(layout)) == expected_count()
+    again = json.loads((layout.artifacts / "mlflow.json").read_text())
+    assert again["parent"] == written["parent"]
+    assert [key for key in again["runs"] if again["runs"][key] != written["runs"][key]] == ["baseline/baseline"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "store.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other' / 'store.db'}")
+    track.run(params, layout)
+    filled = json.loads((layout.artifacts / "mlflow.json").read_text())
+    assert filled["parent"] != written["parent"]
+    assert list(filled["runs"]) == list(written["runs"])
+    assert (tmp_path / "other" / "mlartifacts" / "small").is_dir()
+
+
+def test_another_result_is_another_parent_but_another_look_is_not(small):
+    params, layout = small
+    track.run(params, layout)
+    track.run(dataclasses.replace(params, report=dataclasses.replace(params.report, top_units=1)), layout)
+    assert len(all_runs(layout)) == expected_count()
+    predictions = np.load(layout.artifacts / "predictions.npy")
+    predictions[0] = (predictions[0] + 1) % 7
+    np.save(layout.artifacts / "predictions.npy", predictions)
+    track.run(params, layout)
+    assert len(all_runs(layout)) == 2 * expected_count()
+
+
+def test_synthetic_faces_are_not_compared_with_the_published_number(tmp_path):
+    params, layout = write_small(tmp_path, "synthetic")
+    for record in run_records(Results(params, layout)):
+        assert "delta_published" not in record.metrics
+        assert all(np.isfinite(value) for value in record.metrics.values())
+        assert "nan" not in record.params.values()
+
+
+def test_pictures_can_be_left_out(tmp_path):
+    params, layout = write_small(tmp_path, pictures=True)
+    bare = dataclasses.replace(params, track=dataclasses.replace(params.track, pictures=False))
+    assert not any(record.pictures for record in run_records(Results(bare, layout)))
+    drawn = [draw() for record in run_records(Results(params, layout)) for draw in record.pictures.values()]
+    assert len(drawn) == 3
+    assert all(data.startswith(b"\x89PNG") for data in drawn)
+
+
+def test_default_store_is_in_the_outermost_folder_with_dvc(tmp_path, monkeypatch):
+    inner = tmp_path / "repo" / ".dvc" / "tmp" / "exps" / "tmpabc"
+    (inner / ".dvc").mkdir(parents=True)
+    assert mlflow_log.store_uri(inner) == f"sqlite:///{tmp_path / 'repo' / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001")
+    assert mlflow_log.store_uri(inner) == "http://127.0.0.1:5001"
+
+
+def test_a_store_that_is_down_is_one_clear_line(small, monkeypatch):
+    params, layout = small
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"^MLflow store http://127.0.0.1:9 can't be used .*dvc repro track") as error:
+        track.run(params, layout)
+    assert "\n" not in str(error.value)
+    assert not (layout.artifacts / "mlflow.json").exists()
+
+
+def test_a_locked_store_is_one_clear_line_and_logged_later(small, monkeypatch):
+    params, layout = small
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{layout.root / 'mlflow.db'}?timeout=0.1")
+    with sqlite3.connect(layout.root / "mlflow.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="mlflow.db.* can't be used .*locked"):
+            track.run(params, layout)
+        other.rollback()
+    track.run(params, layout)
+    assert len(all_runs(layout)) == expected_count()
+
+
+def test_telemetry_is_off():
+    from mlflow.telemetry.client import get_telemetry_client
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    assert get_telemetry_client() is None
+
+
+def test_passwords_stay_out_of_messages():
+    with (
+        pytest.raises(UserError, match=r"postgresql://me:\*\*\*@db:5432/runs can't be used \(no route\)"),
+        mlflow_log.clear_errors("postgresql://me:secret@db:5432/runs"),
+    ):
+        raise OSError("no route")
