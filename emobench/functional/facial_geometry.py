@@ -35,9 +35,10 @@ def _most(**weights: float) -> Callable[[Parts], np.ndarray]:
     return lambda parts: sum(weight * parts[name] for name, weight in weights.items())
 
 
-def _near(quantile: float, name: str) -> Callable[[Parts], np.ndarray]:
-    """The nearer in rank to this quantile of the measurement, the higher."""
-    return lambda parts: -np.abs(_percentile(parts[name]) - quantile)
+def _near(quantile: float, **weights: float) -> Callable[[Parts], np.ndarray]:
+    """The nearer in rank to this quantile of the weighted sum, the higher."""
+    measure = _most(**weights)
+    return lambda parts: -np.abs(_percentile(measure(parts)) - quantile)
 
 
 def _relaxed(*names: str) -> Callable[[Parts], np.ndarray]:
@@ -52,7 +53,7 @@ MEASURES: dict[str, Callable[[Parts], np.ndarray]] = {
     "drooping brows": _most(brow_slope=-1, brow_knit=1),
     "relaxed brows": _relaxed("brow_height", "brow_slope", "brow_knit"),
     "wide open eyes": _most(eye_opening=1),
-    "narrowed eyes": _near(0.2, "eye_opening"),
+    "narrowed eyes": _near(0.2, eye_opening=1),
     "twinkling or crinkled eyes": _most(lower_lid=1, cheek_lift=1),
     "closed eyes": _most(eye_opening=-1),
     "relaxed eyes": _relaxed("eye_opening", "lower_lid"),
@@ -61,10 +62,11 @@ MEASURES: dict[str, Callable[[Parts], np.ndarray]] = {
     "smile": _most(mouth_width=1, corner_lift=1),
     "frown": _most(corner_lift=-2, brow_knit=1, brow_inner=-1, brow_slope=1),
     "downturned mouth": _most(corner_lift=-1),
-    "slightly open mouth": _near(0.65, "mouth_opening"),
+    "slightly open mouth": _near(0.65, mouth_opening=1),
     "wide open mouth": _most(mouth_opening=1),
-    "slight chin raise": _near(0.8, "pitch"),
-    "slightly dropped jaw": _near(0.75, "lower_lip_drop"),
+    "slight chin raise": _near(0.8, pitch=1),
+    # A smile bares the teeth without the jaw.
+    "slightly dropped jaw": _near(0.75, lower_lip_drop=1, mouth_opening=1, corner_lift=-1),
     "flared nostrils": _most(nostril_flare=1),
     # The opening weighs more: lips that part stretch thin without being pressed.
     "compressed lips": _most(lip_thinness=1, mouth_opening=-3),
