@@ -11,18 +11,108 @@ the seed paper's code.
 """
 
 import math
-from itertools import pairwise
 
-import numpy as np
 import torch
 
-from emobench.functional.kernels import in_threads, softmax_rows, sum_of_logs
+from emobench.functional.cosines import centred_cubes, scaled_norms
+from emobench.functional.likelihood import soft_wpmi_log_likelihood, wpmi_log_likelihood
+from emobench.functional.reordering import random_errors, reorder_scores
 from emobench.functional.topk import require_finite, top_images
 
-GATHERED_AT_ONCE = 1 << 25
-"""Factors held at a time by the plain path, 4 bytes each."""
-PRODUCTS_AT_ONCE = 1 << 17
-"""Products that a thread of the compiled path keeps in its core's cache, 8 bytes each."""
+__all__ = [
+    "cos_similarity",
+    "cos_similarity_cubed",
+    "rank_reorder",
+    "soft_wpmi",
+    "soft_wpmi_log_likelihood",
+    "top_images",
+    "wpmi",
+    "wpmi_log_likelihood",
+]
+
+MIN_NORM = 1e-3
+"""Of cubed vectors, as the seed paper's code has it: keeps nearly constant units near 0."""
+CONCEPTS_AT_ONCE = 512
+"""Concepts whose cubes are held at a time."""
+
+
+def cos_similarity(concept_scores: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """Cosine of a unit's activations and a concept's scores as vectors over images, neither centred.
+
+    Args:
+        concept_scores: (images, concepts).
+        activations: (images, units).
+
+    Returns:
+        Similarity (units, concepts) in [-1, 1]; 0 where a vector is all zeros.
+
+    Raises:
+        ValueError: an argument of wrong shape, type or device, or NaN or infinity in it.
+    """
+    _check(concept_scores, activations)
+    concept_scores, score_norms = scaled_norms("concept_scores", concept_scores)
+    activations, norms = scaled_norms("activations", activations)
+    return (activations / norms).T.mm(concept_scores).div_(score_norms)
+
+
+def cos_similarity_cubed(concept_scores: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """Cosine of the centred vectors' cubes (CLIP-Dissect, cos similarity cubed): the extremes decide.
+
+    Arguments and errors as in ``cos_similarity``. A cubed vector's norm counts as at least 1e-3, so that a constant
+    one gives 0; the result depends on the inputs' scale where that happens.
+    """
+    _check(concept_scores, activations)
+    cubed, norms = centred_cubes("activations", activations, slice(0, activations.shape[1]), MIN_NORM)
+    weights = cubed.div_(norms).T
+    concepts = concept_scores.shape[1]
+    similarity = activations.new_empty(activations.shape[1], concepts)
+    for start in range(0, concepts, CONCEPTS_AT_ONCE):
+        columns = slice(start, min(start + CONCEPTS_AT_ONCE, concepts))
+        cubed, norms = centred_cubes("concept_scores", concept_scores, columns, MIN_NORM)
+        similarity[:, columns] = weights.mm(cubed).div_(norms)
+    return similarity
+
+
+def rank_reorder(
+    concept_scores: torch.Tensor,
+    activations: torch.Tensor,
+    *,
+    p: int = 3,
+    top_fraction: float = 0.05,
+    scale_p: float = 0.5,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """How little a concept's order of a unit's top images changes its activations (CLIP-Dissect, Rank reorder).
+
+    The top activations are reordered by the concept's scores, which equal scores enter by image index. The mean
+    |difference|^p is divided by the same for five random orders and by (mean score of those images)^scale_p, and
+    negated. Where a unit's top activations are all equal every order is as good as a random one: that ratio is 1.
+
+    Args:
+        concept_scores: (images, concepts).
+        activations: (images, units).
+        p: power of the differences, a whole number of at least 1.
+        top_fraction: share of the images that count, rounded down to whole images.
+        scale_p: power of the mean concept score.
+        generator: of the random orders: five torch.randperm a unit, unit after unit.
+
+    Returns:
+        Similarity (units, concepts), at most 0; -inf where the mean score isn't positive (its power is undefined).
+
+    Raises:
+        ValueError: an argument of wrong shape, type, device or range, or NaN or infinity in it.
+    """
+    _check(concept_scores, activations)
+    require_finite("concept_scores", concept_scores)
+    count = int(len(activations) * top_fraction)
+    if not 1 <= count <= len(activations):
+        expected = f"a share of {len(activations)} images that is 1 image to all"
+        raise ValueError(f"top_fraction: expected {expected}; got {top_fraction}")
+    if p != int(p) or p < 1:
+        raise ValueError(f"p: expected a whole number of at least 1; got {p}")
+    top = top_images(activations, count)
+    values = activations.gather(0, top)
+    return reorder_scores(concept_scores, top, values, random_errors(values, int(p), generator), int(p), scale_p)
 
 
 def soft_wpmi(
@@ -80,109 +170,6 @@ def wpmi(
     return _corrected(wpmi_log_likelihood(concept_scores, _top(activations, top_k), a=a, min_prob=min_prob), lam)
 
 
-def soft_wpmi_log_likelihood(
-    concept_scores: torch.Tensor,
-    top: torch.Tensor,
-    *,
-    a: float = 10.0,
-    min_prob: float = 1e-7,
-    p_start: float = 0.998,
-    p_end: float = 0.97,
-) -> torch.Tensor:
-    """L of soft_wpmi for given top images, before the correction.
-
-    L[unit, m] = sum over ranks i from 0 of log(1 + p_i (S[image, m] - 1) + min_prob), with S the softmax over concepts
-    of a * concept_scores and p_i = p_start - (i / top_k)(p_start - p_end).
-
-    Args:
-        concept_scores: (images, concepts).
-        top: image indices (top_k, units), int64, the most activating first.
-        a: inverse temperature.
-        min_prob: added inside the logarithm.
-        p_start: membership at rank 0.
-        p_end: membership that rank top_k would have.
-
-    Returns:
-        L (units, concepts), float32.
-
-    Raises:
-        ValueError: as ``soft_wpmi``.
-    """
-    if not 0 <= p_end <= p_start <= 1:
-        raise ValueError(f"p_start, p_end: expected 0 <= p_end <= p_start <= 1; got {p_start}, {p_end}")
-    ranks = torch.arange(len(top), dtype=torch.float64) / len(top)
-    return _log_likelihood(concept_scores, top, p_start - ranks * (p_start - p_end), a, min_prob)
-
-
-def wpmi_log_likelihood(
-    concept_scores: torch.Tensor, top: torch.Tensor, *, a: float = 2.0, min_prob: float = 1e-7
-) -> torch.Tensor:
-    """L of wpmi for given top images: the sum over ranks of log(S[image, m] + min_prob); else as soft_wpmi's."""
-    return _log_likelihood(concept_scores, top, torch.ones(len(top), dtype=torch.float64), a, min_prob)
-
-
-def _log_likelihood(
-    concept_scores: torch.Tensor, top: torch.Tensor, membership: torch.Tensor, a: float, min_prob: float
-) -> torch.Tensor:
-    """Sum over ranks of log(constant + slope * S): both functions in one form, the slope being the membership."""
-    if min_prob < 0:
-        raise ValueError(f"min_prob: expected at least 0; got {min_prob}")
-    slope = membership.to(concept_scores.device, torch.float32)
-    # In float64 first: 1 - p keeps only four digits in float32 where p is near 1.
-    constant = (1 - membership + min_prob).to(concept_scores.device, torch.float32)
-    path = _compiled_log_likelihood if concept_scores.device.type == "cpu" else _gathered_log_likelihood
-    return path(concept_scores, top, constant, slope, a)
-
-
-def _compiled_log_likelihood(
-    concept_scores: torch.Tensor, top: torch.Tensor, constant: torch.Tensor, slope: torch.Tensor, a: float
-) -> torch.Tensor:
-    """The path for main memory: blocks of units times concepts whose products stay in a core's cache."""
-    scores, images, a = concept_scores.contiguous().numpy(), top.numpy(), np.float32(a)
-    threads = torch.get_num_threads()
-    needed = np.zeros(len(scores), bool)
-    needed[images] = True
-    shift, scale = np.empty((2, len(scores)), np.float32)
-    bounds = np.linspace(0, len(scores), 4 * threads + 1, dtype=int)
-    ends = in_threads(lambda part: softmax_rows(scores, a, *part, needed, shift, scale), pairwise(bounds))
-    if not np.isfinite(ends).all():
-        require_finite("concept_scores", concept_scores)
-    lowest, highest = np.min(ends), np.max(ends)
-    # No factor is smaller; so many of them stay within float32's range.
-    smallest = float((constant + slope * math.exp(float(a) * float(lowest - highest)) / scores.shape[1]).min())
-    group = max(1, min(32, int(math.log(1e-37) / math.log(min(max(smallest, 1e-37), 0.5)))))
-    likelihood = np.empty((images.shape[1], scores.shape[1]), np.float32)
-    width = min(512, scores.shape[1])
-    height = min(PRODUCTS_AT_ONCE // width, math.ceil(images.shape[1] / threads) if width < 512 else images.shape[1])
-
-    parts = []
-    for start in range(0, images.shape[1], height):
-        block = images[:, start : start + height]
-        image, place = np.divmod(np.sort(block.ravel() * block.size + np.arange(block.size)), block.size)
-        rank, unit = np.divmod(place, block.shape[1])
-        target = likelihood[start : start + height]
-        parts += [(image, unit, rank, c, target[:, c : c + width]) for c in range(0, scores.shape[1], width)]
-    factors = constant.numpy(), slope.numpy(), group
-    in_threads(lambda part: sum_of_logs(scores, a, shift, scale, *factors, *part), parts)
-    return torch.from_numpy(likelihood)
-
-
-def _gathered_log_likelihood(
-    concept_scores: torch.Tensor, top: torch.Tensor, constant: torch.Tensor, slope: torch.Tensor, a: float
-) -> torch.Tensor:
-    """The plain path, for any device: units in blocks, their top images' softmax rows gathered."""
-    require_finite("concept_scores", concept_scores)
-    images, place = top.unique(return_inverse=True)
-    softmax = torch.softmax(concept_scores[images].mul_(a), dim=1)
-    units = max(1, GATHERED_AT_ONCE // (len(top) * softmax.shape[1]))
-    likelihood = softmax.new_empty(top.shape[1], softmax.shape[1])
-    for start in range(0, top.shape[1], units):
-        factors = softmax[place[:, start : start + units]]
-        factors.mul_(slope[:, None, None]).add_(constant[:, None, None]).clamp_(min=torch.finfo(torch.float32).tiny)
-        likelihood[start : start + units] = factors.log_().sum(0)
-    return likelihood
-
-
 def _corrected(likelihood: torch.Tensor, lam: float) -> torch.Tensor:
     """L - lam * (log of the mean over units of exp L), changing ``likelihood`` in place."""
     normaliser = torch.logsumexp(likelihood, dim=0) - math.log(len(likelihood))
@@ -196,7 +183,7 @@ def _top(activations: torch.Tensor, top_k: int) -> torch.Tensor:
 
 
 def _check(concept_scores: torch.Tensor, activations: torch.Tensor) -> None:
-    """Refuses shapes, types and devices that don't fit together, and concept scores that aren't finite."""
+    """Refuses shapes, types and devices that don't fit together."""
     for name, value in (("concept_scores", concept_scores), ("activations", activations)):
         if value.ndim != 2 or 0 in value.shape or value.dtype != torch.float32:
             raise ValueError(f"{name}: expected a float32 matrix, not empty; got {value.dtype} {tuple(value.shape)}")

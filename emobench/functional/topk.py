@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from emobench.functional.kernels import NOTHING, collect_top, in_threads, index_of
+from emobench.functional.compiled import LOW, NOTHING, compiled, in_threads, lowest_bit, ordered_key
 
 SORTED_AT_ONCE = 1 << 25
 """Activations sorted in one go: their sorted copy and int64 indices take 12 bytes each."""
@@ -13,6 +13,7 @@ KEYS_AT_ONCE = 1 << 19
 """Wanted keys that a thread of the compiled path holds, 24 bytes each with the room for more."""
 SAMPLING = 32
 """One in so many images is looked at first."""
+HUGE = np.finfo(np.float32).max
 
 
 def require_finite(name: str, values: torch.Tensor) -> None:
@@ -45,7 +46,7 @@ def top_images(activations: torch.Tensor, k: int) -> torch.Tensor:
         raise ValueError(f"k: expected 1 to {len(activations)}, the number of images; got {k}")
     if activations.device.type != "cpu" or activations.dtype != torch.float32:
         require_finite("activations", activations)
-        return sorted_top_images(activations, k)
+        return _sorted_top_images(activations, k)
     values = activations.contiguous().numpy()
     # Wide blocks: a row's part should be many cache lines.
     width = min(max(16, KEYS_AT_ONCE // k), math.ceil(values.shape[1] / torch.get_num_threads()))
@@ -67,18 +68,88 @@ def _compiled_top_images(values: np.ndarray, units: slice, k: int, *, sampled: b
     if sampled and place > sample.shape[1] // 2:
         largest = np.partition(np.ascontiguousarray(sample), place, axis=1)[:, place]
         threshold = np.nextafter(largest, np.float32(-np.inf))
-    if not collect_top(values, units.start, k, threshold, keys):
+    if not _collect_top(values, units.start, k, threshold, keys):
         return None
     keys.sort(axis=1)
-    top = np.ascontiguousarray(index_of(keys[:, : -k - 1 : -1].T))
+    top = np.ascontiguousarray(LOW - (keys[:, : -k - 1 : -1].T & LOW))
     for place in np.flatnonzero(keys[:, -k] == NOTHING):  # the sample lied about this unit
         unit = slice(units.start + place, units.start + place + 1)
         top[:, place] = _compiled_top_images(values, unit, k, sampled=False)[:, 0]
     return top
 
 
-def sorted_top_images(activations: torch.Tensor, k: int) -> torch.Tensor:
+def _sorted_top_images(activations: torch.Tensor, k: int) -> torch.Tensor:
     """The same by a stable sort, on any device and without checks."""
     units = max(1, SORTED_AT_ONCE // len(activations))
     blocks = activations.split(units, dim=1)
     return torch.cat([torch.sort(b, dim=0, descending=True, stable=True).indices[:k] for b in blocks], dim=1)
+
+
+@compiled
+def _keep_largest(keys: np.ndarray, k: int) -> int:
+    """Brings the k largest keys, all different, to the front, drops the others and returns the k-th (quickselect)."""
+    low, high = 0, len(keys) - 1
+    while low < high:
+        pivot = keys[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while keys[left] > pivot:
+                left += 1
+            while keys[right] < pivot:
+                right -= 1
+            if left <= right:
+                keys[left], keys[right] = keys[right], keys[left]
+                left += 1
+                right -= 1
+        if k - 1 <= right:
+            high = right
+        elif k - 1 >= left:
+            low = left
+        else:
+            break
+    for place in range(k, len(keys)):
+        keys[place] = NOTHING
+    return keys[k - 1]
+
+
+@compiled
+def _collect_top(values: np.ndarray, first: int, k: int, threshold: np.ndarray, keys: np.ndarray) -> bool:
+    """Collects keys (value, LOW - image) of the k largest values of some units, and of some more, in one pass.
+
+    A unit collects what lies above its threshold; when its list is full, the k largest stay and the k-th becomes the
+    threshold. A later image with the same value never ranks before it.
+
+    Args:
+        values: (images, all units).
+        first: the unit that belongs to the first row of ``keys``.
+        k: how many are wanted.
+        threshold: (units,), raised in place; a unit starts at a value below its k-th largest.
+        keys: (units, room), room > k, filled with the smallest int64.
+
+    Returns:
+        False where a NaN or infinity was met; ``keys`` is then not valid.
+    """
+    width, room = keys.shape
+    count = np.zeros(width, np.int64)
+    # A byte a unit, looked at eight at a time: most words are 0 once the thresholds are near their end.
+    flags = np.zeros((width + 7) // 8 * 8, np.uint8)
+    words = flags.view(np.uint64)
+    for i in range(len(values)):
+        row = values[i, first : first + width]
+        for j in range(width):
+            flags[j] = not (row[j] <= threshold[j] and row[j] >= -HUGE)
+        for w in range(len(words)):
+            word = words[w]
+            while word != 0:
+                j = 8 * w + (np.int64(lowest_bit(word)) >> 3)
+                word &= word - np.uint64(1)
+                if not abs(row[j]) <= HUGE:
+                    return False
+                mine = keys[j]
+                mine[count[j]] = ordered_key(row[j], LOW - i)
+                count[j] += 1
+                if count[j] == room:
+                    smallest = _keep_largest(mine, k)
+                    count[j] = k
+                    threshold[j] = values[LOW - (smallest & LOW), first + j]
+    return True

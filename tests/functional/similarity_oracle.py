@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 
 
 def top(values, k):
@@ -47,3 +48,44 @@ def soft_wpmi(scores, activations, lam=1.0, **options):
 
 def wpmi(scores, activations, lam=0.6, **options):
     return corrected(wpmi_likelihood(scores, activations, **options), lam)
+
+
+def cosine(x, y):
+    norms = math.sqrt(sum(v * v for v in x)) * math.sqrt(sum(v * v for v in y))
+    return sum(v * w for v, w in zip(x, y, strict=True)) / norms if norms else 0.0
+
+
+def cos_similarity(scores, activations):
+    columns = activations.T.astype(float).tolist()
+    return np.array([[cosine(q, p) for p in scores.T.astype(float).tolist()] for q in columns])
+
+
+def cos_similarity_cubed(scores, activations, min_norm=1e-3):
+    def prepared(column):
+        mean = sum(column) / len(column)
+        cubes = [(value - mean) ** 3 for value in column]
+        norm = max(math.sqrt(sum(cube * cube for cube in cubes)), min_norm)
+        return [cube / norm for cube in cubes]
+
+    units = [prepared(column) for column in activations.T.astype(float).tolist()]
+    concepts = [prepared(column) for column in scores.T.astype(float).tolist()]
+    return np.array([[sum(v * w for v, w in zip(q, p, strict=True)) for p in concepts] for q in units])
+
+
+def rank_reorder(scores, activations, generator, p=3, top_fraction=0.05, scale_p=0.5):
+    count = int(len(scores) * top_fraction)
+    result = np.empty((activations.shape[1], scores.shape[1]))
+    for k in range(activations.shape[1]):
+        images = top(activations[:, k], count)
+        ascending = [float(activations[i, k]) for i in reversed(images)]
+        baseline = []
+        for _ in range(5):
+            order = torch.randperm(count, generator=generator).tolist()
+            baseline += [abs(ascending[j] - ascending[order[j]]) ** p for j in range(count)]
+        for m in range(scores.shape[1]):
+            by_concept = sorted(images, key=lambda i: (scores[i, m], i))
+            errors = [abs(float(activations[i, k]) - ascending[j]) ** p for j, i in enumerate(by_concept)]
+            mean = sum(float(scores[i, m]) for i in images) / count
+            ratio = sum(errors) / count / (sum(baseline) / len(baseline)) if sum(baseline) else 1.0
+            result[k, m] = -ratio / mean**scale_p if mean > 0 else -math.inf
+    return result

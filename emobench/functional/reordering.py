@@ -1,0 +1,166 @@
+"""The inner part of rank_reorder: what a concept's order of a unit's top images costs, against random orders."""
+
+import numpy as np
+import torch
+
+from emobench.functional.compiled import LOW, compiled, in_threads, lowest_bit, ordered_key
+
+RANDOM_ORDERS = 5
+KEYS_AT_ONCE = 1 << 21
+"""Sort keys that a thread of the compiled path holds, 8 bytes each."""
+SORTED_AT_ONCE = 1 << 24
+"""Concept scores that the plain path sorts at a time, some 40 bytes each."""
+
+
+def random_errors(values: torch.Tensor, p: int, generator: torch.Generator) -> torch.Tensor:
+    """Mean |difference|^p between a unit's top activations and the same in random orders.
+
+    Args:
+        values: (k, units), each unit's descending.
+        p: the power.
+        generator: draws ``RANDOM_ORDERS`` times torch.randperm(k) for every unit, unit after unit.
+
+    Returns:
+        (units,), float64.
+    """
+    k, units = values.shape
+    errors = []
+    for unit in range(units):
+        orders = [torch.randperm(k, generator=generator, device=generator.device) for _ in range(RANDOM_ORDERS)]
+        ascending = values[:, unit].flip(0).double()
+        differences = ascending - ascending[torch.stack(orders).to(values.device)]
+        errors.append(differences.abs_().pow_(p).mean())
+    return torch.stack(errors)
+
+
+def reorder_scores(
+    concept_scores: torch.Tensor,
+    top: torch.Tensor,
+    values: torch.Tensor,
+    baseline: torch.Tensor,
+    p: int,
+    scale_p: float,
+) -> torch.Tensor:
+    """rank_reorder from its parts, by compiled loops in main memory and by plain torch elsewhere.
+
+    Args:
+        concept_scores: (images, concepts).
+        top: (k, units), image indices, the most activating first.
+        values: (k, units), their activations.
+        baseline: (units,), from ``random_errors``.
+        p: power of the differences.
+        scale_p: power of the mean concept score.
+
+    Returns:
+        Similarity (units, concepts).
+    """
+    if concept_scores.device.type != "cpu":
+        return _plain_scores(concept_scores, top, values, baseline, p, scale_p)
+    scores = concept_scores.contiguous().numpy()
+    images, concepts = scores.shape
+    result = np.empty((top.shape[1], concepts), np.float32)
+    units = [np.ascontiguousarray(array.T.numpy()) for array in (top.int(), values)]
+
+    def fill(first: int) -> None:
+        keys = np.empty((min(width, concepts - first), images), np.int64)
+        _order_keys(scores, first, keys)
+        keys.sort(axis=1)
+        _compiled_columns(scores, first, keys, *units, baseline.numpy(), p, scale_p, result)
+
+    width = max(1, min(KEYS_AT_ONCE // images, -(-concepts // torch.get_num_threads())))
+    in_threads(fill, range(0, concepts, width))
+    return torch.from_numpy(result)
+
+
+def _plain_scores(
+    concept_scores: torch.Tensor,
+    top: torch.Tensor,
+    values: torch.Tensor,
+    baseline: torch.Tensor,
+    p: int,
+    scale_p: float,
+) -> torch.Tensor:
+    """The plain path, for any device: some units at a time, their images in index order so that ties stay in it."""
+    result = concept_scores.new_empty(top.shape[1], concept_scores.shape[1])
+    block = max(1, SORTED_AT_ONCE // (len(top) * concept_scores.shape[1]))
+    for units in torch.arange(top.shape[1], device=top.device).split(block):
+        images, place = top[:, units].sort(dim=0)
+        placed = values[:, units].gather(0, place)[:, :, None].expand(-1, -1, concept_scores.shape[1])
+        chosen = concept_scores[images]
+        placed = placed.gather(0, chosen.argsort(dim=0, stable=True))
+        ascending = values[:, units].flip(0)[:, :, None]
+        errors = (placed.double() - ascending).abs_().pow_(p).mean(0)
+        expected = baseline[units, None]
+        ratio = torch.where((errors == 0) & (expected == 0), 1.0, errors / expected)
+        mean = chosen.mean(0, dtype=torch.float64)
+        result[units] = torch.where(mean > 0, -ratio / mean**scale_p, -torch.inf).float()
+    return result
+
+
+@compiled
+def _order_keys(scores: np.ndarray, first: int, keys: np.ndarray) -> None:
+    """Fills ``keys`` (concepts, images) so that a sorted row holds the images by score, ties by index."""
+    concepts, images = keys.shape
+    for i in range(images):
+        row = scores[i, first : first + concepts]
+        for m in range(concepts):
+            keys[m, i] = ordered_key(row[m], i)
+
+
+@compiled
+def _compiled_columns(
+    scores: np.ndarray,
+    first: int,
+    keys: np.ndarray,
+    top: np.ndarray,
+    values: np.ndarray,
+    baseline: np.ndarray,
+    p: int,
+    scale_p: float,
+    result: np.ndarray,
+) -> None:
+    """rank_reorder for some concepts and all units.
+
+    A concept's images are ranked once. A unit's top images then set bits at those ranks, and walking over the bits
+    visits them in the concept's order without sorting.
+
+    Args:
+        scores: (images, all concepts).
+        first: the concept that belongs to the first row of ``keys``.
+        keys: (concepts, images), sorted.
+        top: (units, k), the most activating first.
+        values: (units, k), the activations of ``top``.
+        baseline: (units,), the mean |difference|^p of random orders.
+        p: power of the differences.
+        scale_p: power of the mean concept score.
+        result: (units, all concepts); columns first.. are written.
+    """
+    units, k = top.shape
+    images = keys.shape[1]
+    place, column = np.empty(images, np.int32), np.empty(images, np.float32)
+    bits, placed = np.zeros(images // 64 + 1, np.uint64), np.empty(images, np.float32)
+    for m in range(len(keys)):
+        for i in range(images):
+            image = keys[m, i] & LOW
+            place[image] = i
+            column[image] = scores[image, first + m]
+        for u in range(units):
+            total, error, ascending = 0.0, 0.0, k
+            for r in range(k):
+                total += column[top[u, r]]
+                spot = place[top[u, r]]
+                placed[spot] = values[u, r]
+                bits[spot >> 6] |= np.uint64(1) << np.uint64(spot & 63)
+            for w in range(len(bits)):
+                while bits[w] != 0:
+                    ascending -= 1
+                    spot = 64 * w + np.int64(lowest_bit(bits[w]))
+                    bits[w] &= bits[w] - np.uint64(1)
+                    difference = abs(np.float64(placed[spot]) - np.float64(values[u, ascending]))
+                    power = difference
+                    for _ in range(p - 1):
+                        power *= difference
+                    error += power
+            error /= k
+            ratio = 1.0 if error == 0 and baseline[u] == 0 else error / baseline[u]
+            result[u, first + m] = -ratio / (total / k) ** scale_p if total > 0 else -np.inf
