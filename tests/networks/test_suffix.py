@@ -135,3 +135,15 @@ def test_bad_input():
         evaluator.logits(torch.ones(2, 205), torch.ones(205))
     with pytest.raises(ValueError, match="scale holds NaN"):
         evaluator.logits(torch.full((205,), torch.nan))
+
+
+def test_one_block_a_core_gives_what_one_after_the_other_gives(evaluator):
+    scales, threads = draw(evaluator), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = evaluator.logits(scales)
+        torch.set_num_threads(2)
+        assert torch.equal(evaluator.logits(scales), alone)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
