@@ -121,9 +121,7 @@ def recall_figure(results: Results) -> Picture | None:
     axes.set_yticks(range(len(CLASSES)), [f"{name} ({count:,})" for name, count in zip(CLASSES, support, strict=True)])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    reach = 1.25 * max(
-        np.abs([change for config_id in edits.values() for change in recall_changes(results, config_id)])
-    )
+    reach = 1.5 * max(np.abs([change for config_id in edits.values() for change in recall_changes(results, config_id)]))
     axes.set_xlim(-max(reach, 0.1), max(reach, 0.1))
     axes.set_xlabel("change of recall on test, points")
     axes.grid(axis="x")

@@ -17,6 +17,7 @@ from PIL import Image
 from emobench import __version__
 from emobench.params import LAYERS
 from emobench.reporting import tables, views
+from emobench.reporting.answer import answer
 from emobench.reporting.picture import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
 from emobench.reporting.results import Results
 
@@ -57,7 +58,7 @@ def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) 
         name=results.params.name,
         version=__version__,
         limit=results.params.data.limit if results.limited else None,
-        answer=views.answer(results),
+        answer=answer(results),
         sections=sections(results),
         figures={picture.name: {"svg": inline_svg(picture), "picture": picture} for picture in pictures},
         units=unit_cards(results, pixels=pixels),
@@ -81,7 +82,7 @@ def sections(results: Results) -> list[Section]:
         ),
         Section(
             "layers", "What the units react to", notes,
-            ["similarities", "figure4", "interpretable", "accuracies", "figure5"],
+            ["similarities", "figure5", "figure4", "interpretable", "accuracies"],
         ),
         Section("training", "The network", [], ["history"]),
         Section(

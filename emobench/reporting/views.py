@@ -1,4 +1,4 @@
-"""What the page says in words and tables: plain text cells, ready to be shown."""
+"""The page's tables: plain text cells, ready to be shown."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from emobench.reporting import tables
-from emobench.reporting.edit_figures import plain, signed
-from emobench.reporting.results import PUBLISHED_EDIT_ACCURACY, Results
+from emobench.reporting.edit_figures import signed
+from emobench.reporting.results import Results
 from emobench.vocabulary import CLASSES
 
 NONE = "–"
-LEVEL = 0.05
 SHARE = "{:.1%}"
 
 
@@ -27,85 +26,10 @@ class Table:
     words: int = 1
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The result in plain words: one leading sentence, more of them, and a few numbers (value, what it is)."""
-
-    lead: str
-    more: list[str]
-    numbers: list[tuple[str, str]]
-
-
 def text(value: Any, form: str = "{}") -> str:
     """A cell: the value in a format, or a dash for None and NaN."""
     missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     return NONE if missing else form.format(value)
-
-
-def answer(results: Results) -> Answer:
-    """Baseline accuracy, the best edit, and whether it differs from luck."""
-    base = results.config(results.baseline_id)["accuracy"]
-    count = int(results.confusion(results.baseline_id).sum())
-    lead = f"The network gets {base:.2%} of the {count:,} test images right."
-    numbers = [(f"{base:.2%}", "baseline, test")]
-    if results.chosen_id is None:
-        return Answer(lead, ["No edit could be judged: each one selected no unit or all of them."], numbers)
-    verdict = tables.verdict_of(results, results.chosen_id)
-    edited, points = results.config(results.chosen_id), 100 * verdict["delta_accuracy"]
-    low, high = 100 * verdict["ci_low_accuracy"], 100 * verdict["ci_high_accuracy"]
-    interval = f"{results.params.compare.confidence:.0%} interval {signed(low)} to {signed(high)}"
-    numbers += [
-        (f"{edited['accuracy']:.2%}", "best edit, test"),
-        (signed(points), f"points of difference; {interval}"),
-        (f"p = {verdict['mcnemar_p']:.2g}", "exact McNemar test of the best edit"),
-    ]
-    more = [
-        f"The edit that did best on the validation images ({describe(edited)}) gets {edited['accuracy']:.2%}: "
-        f"{signed(points)} points, {verdict['gains']:.0f} images gained and {verdict['losses']:.0f} lost.",
-        luck(verdict, int(results.verdicts["config_id"].nunique())),
-    ]
-    if results.paper_id is not None:
-        more.append(paper_sentence(results))
-    return Answer(lead, more, numbers)
-
-
-def luck(verdict: Mapping[str, Any], tested: int) -> str:
-    """Whether a difference can be told from luck, in words; the p-value is corrected for ``tested`` edits."""
-    if verdict["gains"] + verdict["losses"] == 0:
-        return "It answers every image as the baseline does: no edit that changes an answer did better on validation."
-    p = verdict["mcnemar_p"]
-    often = (
-        "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {100 * p:.2g} of 100 cases" if p < 0.995 else "always"
-    )
-    if verdict["holm_p"] >= LEVEL:
-        head = "That can't be told from luck"
-    else:
-        head = f"That is {'better' if verdict['gains'] > verdict['losses'] else 'worse'} by more than luck explains"
-    return (
-        f"{head}: were both networks equally good, a split at least this uneven would come {often} "
-        f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}."
-    )
-
-
-def paper_sentence(results: Results) -> str:
-    """What the paper's own edit does by the paper's own protocol, beside what was published where that compares."""
-    base, edited = (results.config(name, "val_test")["accuracy"] for name in (results.baseline_id, results.paper_id))
-    sentence = (
-        f"The paper's edit ({describe(results.config(results.paper_id))}), measured the paper's way on validation and "
-        f"test images together, takes {base:.2%} to {edited:.2%} ({signed(100 * (edited - base))} points)"
-    )
-    if results.published is not None:
-        sentence += f"; published: {results.published:.2%} to {PUBLISHED_EDIT_ACCURACY:.2%}"
-    return sentence + "."
-
-
-def describe(config: pd.Series) -> str:
-    """An edit in words: layer, arm, threshold, factor."""
-    parts = [config["layer"], config["arm"]]
-    parts += [
-        f"{sign} {plain(config[key])}" for key, sign in (("tau", "τ"), ("factor", "factor")) if pd.notna(config[key])
-    ]
-    return ", ".join(parts)
 
 
 def edits_table(results: Results) -> Table:

@@ -4,7 +4,7 @@ from emobench.files import write_json
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.reporting import mlflow_log as log
-from emobench.reporting import views
+from emobench.reporting.answer import answer
 from emobench.reporting.results import Results
 from emobench.reporting.runs import benchmark_record, run_records
 
@@ -20,8 +20,8 @@ def run(params: Params, layout: Layout) -> None:
     tags = {"preset": params.name, "dataset_sha256": dataset["digest"], **log.git_tags(layout.root)}
     if (lock := log.lock_digest(layout.root)) is not None:
         tags["dvc_lock"] = lock
-    answer = views.answer(results)
-    parent = benchmark_record(results, "\n\n".join([f"**{answer.lead}**", *answer.more]), tags)
+    words = answer(results)
+    parent = benchmark_record(results, "\n\n".join([f"**{words.lead}**", *words.more]), tags)
     settings = {name: value for name, value in parent.params.items() if not name.startswith(PRESENTATION)}
     content = log.content_digest(records, settings, parent.metrics, dataset)
     uri = log.store_uri(layout.root)

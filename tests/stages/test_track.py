@@ -100,7 +100,7 @@ def test_parent_carries_params_answer_and_origin(logged):
     parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
     assert parent.data.params["dissect.soft_wpmi.top_k"] == "100"
     assert parent.data.metrics["clip_mean_auroc"] == 0.91
-    assert "The network gets" in parent.data.tags["mlflow.note.content"]
+    assert "the network gets" in parent.data.tags["mlflow.note.content"]
     assert parent.data.tags["limited"] == "false"
     assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
     assert parent.data.tags["preset"] == "small"
