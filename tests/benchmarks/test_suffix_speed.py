@@ -1,0 +1,72 @@
+"""How many edits a second: SuffixEvaluator against copying the network, editing the rows and running all of it again.
+
+Run with: pytest --benchmark-only tests/benchmarks/test_suffix_speed.py. Scales are random for every unit and
+configuration, the dearest case. Both sides grow linearly with the images; a quarter of FER2013's 7,178 is taken.
+"""
+
+import copy
+import time
+
+import pytest
+import torch
+
+from emobench.functional.edits import selection_scale
+from emobench.networks.suffix import SuffixEvaluator
+from emobench.networks.training import new_network
+
+IMAGES, BATCH = 1794, 256
+LEAST_RATIO = {"lin2": 500, "lin1": 15, "conv4b": 8}
+CONFIGS = {"lin2": 16, "lin1": 2, "conv4b": 2}
+PRODUCTS = {"lin2": 4096 * 7, "lin1": 4096 * 4096 + 4096 * 7, "conv4b": 2048 * 4096 + 4096 * 4096 + 4096 * 7}
+"""Multiplications that follow the edited layer's activation, for one image and configuration."""
+
+
+@pytest.fixture(scope="module")
+def setting(request):
+    if not request.config.getoption("benchmark_only"):
+        pytest.skip("a benchmark: run it with --benchmark-only")
+    return new_network(1.0, 0.2, seed=0).eval(), torch.rand(
+        IMAGES, 1, 40, 40, generator=torch.Generator().manual_seed(0)
+    )
+
+
+@pytest.fixture(scope="module")
+def loop_seconds(setting):
+    """One configuration the way the published code evaluates it. Which layer is edited makes no difference."""
+    network, inputs = setting
+    start = time.perf_counter()
+    edited = copy.deepcopy(network)
+    with torch.inference_mode():
+        weight = edited.lin2.weight
+        weight *= selection_scale(torch.arange(len(weight)) % 16 > 0, 1.5)[:, None]
+        for batch in inputs.split(BATCH):
+            edited(batch)
+    return time.perf_counter() - start
+
+
+@pytest.fixture(scope="module")
+def products_per_second():
+    """Multiplications (with their additions) a second of a large matrix product on all cores: the arithmetic limit."""
+    square = torch.rand(2048, 2048)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        square @ square
+        seconds.append(time.perf_counter() - start)
+    return 2048**3 / min(seconds)
+
+
+@pytest.mark.parametrize("layer", LEAST_RATIO)
+def test_configurations_a_second(layer, setting, loop_seconds, products_per_second, benchmark):
+    network, inputs = setting
+    evaluator = SuffixEvaluator(network, layer, inputs)
+    scales = torch.rand(CONFIGS[layer], evaluator.units, generator=torch.Generator().manual_seed(1)) * 2
+    benchmark.pedantic(evaluator.logits, args=(scales,), rounds=3, warmup_rounds=1)
+    seconds = benchmark.stats["min"] / len(scales)
+    ratio = loop_seconds / seconds
+    benchmark.extra_info |= {
+        "ratio": ratio,
+        "least_ratio": LEAST_RATIO[layer],
+        "times_arithmetic_limit": seconds / (PRODUCTS[layer] * IMAGES / products_per_second),
+    }
+    assert ratio >= LEAST_RATIO[layer]
