@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from emobench.errors import UserError
 from emobench.files import replacing
-from emobench.networks.vggnet import CHANNELS, INPUT_SIZE, VGGNet
+from emobench.networks.vggnet import HIDDEN, INPUT_SIZE, VGGNet
 from emobench.params import LAYERS
 from emobench.vocabulary import CLASSES
 
@@ -47,7 +47,8 @@ def load_network(path: Path | str, *, dropout: float = 0.2, device: str = "cpu")
             shapes are named) or with values that are not finite.
     """
     state = read_state(Path(path))
-    width = len(state["conv1a.bias"]) / CHANNELS[0] if "conv1a.bias" in state else 1.0
+    # lin1 has the most units: the width read off it rounds back to every layer's number of channels.
+    width = len(state["lin1.bias"]) / HIDDEN if "lin1.bias" in state else 1.0
     model = VGGNet(width, dropout)
     check_state(state, model.state_dict(), Path(path))
     model.load_state_dict(

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from emobench.params import CONV_LAYERS, LAYERS
 
 CHANNELS = (64, 128, 256, 512)
+HIDDEN = 4096
 INPUT_SIZE = 40
 
 
@@ -29,7 +30,7 @@ class VGGNet(nn.Module):
                 self.add_module(f"conv{block}{half}", nn.Conv2d(inputs, channels, 3, padding=1))
                 self.add_module(f"bn{block}{half}", nn.BatchNorm2d(channels))
             previous = channels
-        hidden = max(1, round(4096 * width))
+        hidden = max(1, round(HIDDEN * width))
         self.pool = nn.MaxPool2d(2)
         self.lin1 = nn.Linear(previous * 4, hidden)
         self.lin2 = nn.Linear(hidden, hidden)

@@ -13,7 +13,7 @@ from emobench.layout import Layout
 from emobench.networks.loading import LoadedNetwork, load_network, pick_device
 from emobench.networks.recording import record_arrays
 from emobench.networks.training import new_network
-from emobench.networks.vggnet import CHANNELS
+from emobench.networks.vggnet import HIDDEN
 from emobench.params import Params
 
 
@@ -25,7 +25,7 @@ def run(params: Params, layout: Layout) -> None:
     source = {"images_digest": imageset.digest(), "weights_digest": file_digest(weights), "pool": params.record.pool}
     _record(params, network, imageset, layout.artifacts / "activations", source)
     if params.record.untrained:
-        width = len(network.model.conv1a.bias) / CHANNELS[0]
+        width = len(network.model.lin1.bias) / HIDDEN
         twin = new_network(width, 0.0, params.seed + 1).eval()
         network = LoadedNetwork(twin, network.transform, network.class_names, network.layers)
     else:  # DVC wants the folder all the same.

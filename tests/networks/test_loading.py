@@ -78,3 +78,10 @@ def test_missing_file_and_missing_device(tmp_path) -> None:
         assert pick_device("auto") == "cpu"
         with pytest.raises(UserError, match="finds no CUDA device"):
             pick_device("cuda")
+
+
+@pytest.mark.parametrize("width", [0.05, 0.3, 1 / 32])
+def test_the_width_is_read_off_the_weights(tmp_path, width) -> None:
+    save_network(VGGNet(width), tmp_path / "w.safetensors")
+    model = load_network(tmp_path / "w.safetensors").model
+    assert model.conv4b.weight.shape[0] == round(512 * width)
