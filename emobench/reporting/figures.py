@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from emobench.params import LAYERS
 from emobench.reporting import tables
@@ -34,12 +35,12 @@ def similarity_ridges(results: Results) -> Picture:
         label = name if layer == LAYERS[0] else None
         axes.stairs(heights, edges, baseline=base, fill=True, facecolor=color, alpha=0.55, label=label)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
-    axes.text(tau, 1.0, f" τ = {tau:g}", va="bottom")
+    axes.text(tau, 1.05, f" τ = {tau:g}", va="bottom")
     axes.set_yticks(0.25 - np.arange(len(LAYERS)), LAYERS)
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel=f"best similarity of each unit ({function})", ylim=(-len(LAYERS) + 0.9, 1.6))
     axes.spines["left"].set_visible(False)
-    axes.legend(loc="upper right", ncols=2)
+    figure.legend(loc="outside upper center", ncols=2)
     return Picture(
         "similarities",
         figure,
@@ -59,16 +60,14 @@ def figure_four(results: Results) -> Picture:
     figure, axes = new_axes(6, 3.2)
     axes.hist(values, bins=min(60, 5 + len(values) // 20), color=SERIES[0], alpha=0.8)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
-    axes.text(
-        tau, 1.02, f"τ = {tau:g}: {above:.1%} of {len(values):,} units are above", transform=axes.get_xaxis_transform()
-    )
+    axes.set_title(f"τ = {tau:g}: {above:.1%} of {len(values):,} units are above", fontweight="normal")
     axes.set(xlabel=f"best similarity ({edit.concept_set}, {edit.similarity_fn})", ylabel="units")
     axes.grid(axis="y")
     return Picture(
         "figure4",
         figure,
-        f"The edited layer, {layer} (figure 4 of the paper): {above:.1%} of its units lie above τ = {tau:g}, "
-        "so an edit that splits at τ treats nearly that share alike.",
+        f"The edited layer, {layer} (figure 4 of the paper). An edit that splits at τ = {tau:g} treats {above:.1%} of "
+        "its units alike: the nearer to 100 %, the more it only scales the layer as a whole.",
         f"Histogram of the best similarities of the units of {layer} with the threshold tau.",
     )
 
@@ -170,6 +169,7 @@ def training_history(results: Results) -> Picture | None:
     loss.set_ylabel("loss")
     loss.legend()
     accuracy.set(xlabel="epoch", ylabel="val accuracy, %")
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (loss, accuracy):
         axes.grid(axis="y")
     caption = f"Training of the baseline: best on val in epoch {best['epoch']:.0f} with {best['val_accuracy']:.1%}."
