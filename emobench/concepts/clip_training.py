@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from emobench.concepts.captions import CaptionWriter, fit
 from emobench.concepts.clip import FULL_VOCABULARY, build, to_inputs
 from emobench.concepts.ranking import rank_concepts
+from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
 from emobench.params import ClipTraining
@@ -166,7 +167,9 @@ class ClipTrainer:
         table = rank_concepts(self.val_cosines()[:, :names], self.val.scores[:, :names])
         auroc = float(table["auroc"].mean()) if table["auroc"].notna().any() else 0.5
         if not np.isfinite(train_loss):
-            raise FloatingPointError(f"training diverged in epoch {epoch + 1}: the loss is not finite; lower max_lr")
+            raise UserError(
+                f"clip: training diverged in epoch {epoch + 1}, the loss is not finite; lower clip.training.max_lr"
+            )
         # Where val is too small to judge any concept, all epochs tie and the lowest loss decides.
         previous = max(((row["val_auroc"], -row["train_loss"]) for row in self.history), default=(-1.0, 0.0))
         if (auroc, -train_loss) > previous:

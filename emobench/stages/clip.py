@@ -1,5 +1,7 @@
 """Stage clip: trains the small CLIP, or takes a given one, and measures how well it ranks concepts on val."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 
@@ -19,14 +21,17 @@ def run(params: Params, layout: Layout) -> None:
     imageset, device = load_imageset(layout.data), pick_device(params.device)
     path = layout.data / "annotations.parquet"
     annotations = pd.read_parquet(path).drop(columns="image_id")
+    inputs = (params.clip, params.concept_sets, params.seed, imageset.digest(), file_digest(path))
+    partial = layout.partial_for("clip", *inputs)
     if params.clip.source == "train":
-        inputs = (params.clip, params.concept_sets, params.seed, imageset.digest(), file_digest(path))
-        clip = train_clip(params, imageset, annotations, layout.partial_for("clip", *inputs), device)
+        clip = train_clip(params, imageset, annotations, partial, device)
     else:
         clip = (from_checkpoint if params.clip.source == "checkpoint" else from_hub)(params.clip, device)
     with replacing(layout.models / "clip") as folder:
         folder.mkdir()
         save_clip(folder, clip)
+    # Finished work must not be resumed: the code may have changed when the stage runs again.
+    shutil.rmtree(partial, ignore_errors=True)
     clip, rows = load_clip(layout.models / "clip", device), imageset.rows("val")
     vectors = clip.embed_images(imageset.images[rows], params.clip.batch_size)
     concepts = rank_names(clip, vectors, annotations.iloc[rows], params.clip.prompts)

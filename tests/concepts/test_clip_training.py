@@ -147,3 +147,11 @@ def test_emotions_alone_can_be_taught(tmp_path):
     clip = train_clip(params_with(training={"epochs": 1}), imageset, annotations * np.nan, tmp_path, "cpu")
     assert not clip.origin.saw_annotations
     assert clip.origin.candidates(["smile", "happy"]) == (["happy"], ["smile"])
+
+
+def test_a_diverged_training_says_what_to_change(tmp_path):
+    run = trainer()
+    run.model.logit_bias.data.fill_(np.nan)
+    with pytest.raises(UserError, match="epoch 1, the loss is not finite; lower"):
+        run.fit(tmp_path)
+    assert not (tmp_path / "last.pt").exists()

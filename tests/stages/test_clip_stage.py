@@ -82,6 +82,7 @@ def test_the_clip_stage_writes_the_same_twice(layout, tmp_path):
     names = [layout.models / "clip" / "clip.json", layout.reports / "clip.json", layout.reports / "clip_concepts.csv"]
     names.append(layout.models / "clip" / "open_clip_model.safetensors")
     first = [path.read_bytes() for path in names]
+    assert not list((layout.partial / "clip").iterdir())
     clip_stage.run(params_with(), layout)
     assert [path.read_bytes() for path in names] == first
 
