@@ -132,9 +132,9 @@ def where() -> None:
 @click.option("--port", default=5000, show_default=True, help="Port on the loopback address.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the benchmark's store, bound to the loopback address."""
-    from emobench.reporting.mlflow_log import tracking_uri
+    from emobench.reporting.mlflow_log import store_uri
 
-    arguments = ["ui", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["ui", "--backend-store-uri", store_uri(Path()), "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 

@@ -1,5 +1,7 @@
 """Stage baseline: trains the network, or takes given weights, and measures it."""
 
+import shutil
+
 import pandas as pd
 import torch
 
@@ -20,11 +22,14 @@ def run(params: Params, layout: Layout) -> None:
     """Writes the weights, the training history, the metrics per image set, and actual against predicted classes."""
     imageset = load_imageset(layout.data)
     weights = layout.models / "baseline.safetensors"
+    partial = layout.partial_for("baseline", params.baseline, params.seed, imageset.digest())
     if params.baseline.source == "weights":
         state, history = load_network(params.baseline.weights).model.state_dict(), []
     else:
-        state, history = _train(params, layout, imageset)
+        state, history = _trainer(params, imageset).fit(partial)
     save_state(state, weights)
+    # Finished work must not be resumed: the code may have changed when the stage runs again.
+    shutil.rmtree(partial, ignore_errors=True)
     sets = imageset.evaluation_rows()
     rows = sets["val_test"]
     logits = predict_logits(load_network(weights).model, imageset.images[rows], device=pick_device(params.device))
@@ -41,18 +46,17 @@ def run(params: Params, layout: Layout) -> None:
     write_csv(layout.reports / "confusion.csv", pd.DataFrame({k: [CLASSES[i] for i in v] for k, v in named.items()}))
 
 
-def _train(params: Params, layout: Layout, imageset: ImageSet) -> tuple[dict[str, torch.Tensor], list]:
-    """Trains on the kept train images; the kept val images choose the epoch."""
+def _trainer(params: Params, imageset: ImageSet) -> Trainer:
+    """A trainer on the kept train images; the kept val images choose the epoch."""
     train, val = imageset.rows("train"), imageset.rows("val")
     for name, rows in (("train", train), ("val", val)):
         if len(rows) < 2:
             raise UserError(f"baseline: {len(rows)} {name} images; expected at least 2")
     images, labels = imageset.images, imageset.labels
-    trainer = Trainer(
+    return Trainer(
         params.baseline,
         LabelledImages(images[train], labels[train]),
         LabelledImages(images[val], labels[val]),
         seed=params.seed,
         device=pick_device(params.device),
     )
-    return trainer.fit(layout.partial_for("baseline", params.baseline, params.seed, imageset.digest()))
