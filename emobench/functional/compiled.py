@@ -7,6 +7,7 @@ file of a kernel, but not to functions that it calls from another file: after ch
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numba
@@ -20,14 +21,14 @@ F32, I32 = np.float32, np.int32
 LOG2_E, LN2_HIGH, LN2_LOW = F32(1.4426950408889634), F32(0.693359375), F32(-2.12194440e-4)
 ROUNDER = F32(1.5 * 2**23)
 """Added to a small float32 it leaves the nearest integer in the low bits."""
-ROUNDER_BITS = I32(ROUNDER.view(np.int32))
-ONE_BITS, MANTISSA_BITS = I32(0x3F800000), I32(0x007FFFFF)
+ONE_BITS, MANTISSA_BITS, UNSIGNED_BITS = I32(0x3F800000), I32(0x007FFFFF), I32(0x7FFFFFFF)
+INFINITY_BITS = I32(0x7F800000)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, fastmath: frozenset[str] = frozenset({"contract"})) -> Callable[..., Any]:
     """Compiles without the interpreter lock, kept on disk where a folder can be written."""
     # Contract: a * b + c in one instruction, nothing reordered. A division by zero gives inf or NaN, without a test.
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither __pycache__ nor the user's cache folder can be written
@@ -89,5 +90,29 @@ def exp_of_negative(x: float) -> float:
     series = series * r + F32(0.5)
     series = series * r + F32(1.0)
     series = series * r + F32(1.0)
-    power = I32(I32(bits(shifted) - ROUNDER_BITS) << 23)
-    return series * from_bits(I32(power + ONE_BITS))
+    # Shifted, the bits of ROUNDER fall out at the top and the nearest integer becomes an exponent.
+    return series * from_bits(I32(I32(bits(shifted) << 23) + ONE_BITS))
+
+
+@compiled
+def span(values: np.ndarray) -> tuple[float, float]:
+    """The smallest and largest of float32 values; NaN if one isn't finite. As integers: that becomes vector code."""
+    low, high, largest = UNSIGNED_BITS, I32(-UNSIGNED_BITS), I32(0)
+    for m in range(len(values)):
+        pattern = bits(values[m])
+        ordered = I32(pattern ^ ((pattern >> 31) & UNSIGNED_BITS))
+        low, high = min(low, ordered), max(high, ordered)
+        largest = max(largest, I32(pattern & UNSIGNED_BITS))
+    if largest >= INFINITY_BITS:
+        return F32(np.nan), F32(np.nan)
+    low, high = I32(low ^ ((low >> 31) & UNSIGNED_BITS)), I32(high ^ ((high >> 31) & UNSIGNED_BITS))
+    return from_bits(low), from_bits(high)
+
+
+@partial(compiled, fastmath=frozenset({"contract", "reassoc", "nsz"}))
+def total(values: np.ndarray) -> float:
+    """Sum of float32 values in partial sums side by side."""
+    result = F32(0)
+    for m in range(len(values)):
+        result += values[m]
+    return result

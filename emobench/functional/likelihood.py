@@ -16,15 +16,15 @@ from emobench.functional.compiled import (
     exp_of_negative,
     from_bits,
     in_threads,
+    span,
+    total,
 )
 from emobench.functional.topk import require_finite
 
 GATHERED_AT_ONCE = 1 << 25
 """Factors held at a time by the plain path, 4 bytes each."""
-PRODUCTS_AT_ONCE = 1 << 17
-"""Products that a thread of the compiled path keeps in its core's cache, 8 bytes each."""
-LANES = 256
-"""Partial sums kept side by side, so that a sum becomes vector code without changing its order between runs."""
+PRODUCTS_AT_ONCE = 1 << 19
+"""Products that a thread of the compiled path keeps close to its core, 8 bytes each."""
 TINY = F32(np.finfo(np.float32).tiny)
 LN2, ROOT_2 = F32(0.6931471805599453), F32(1.4142135623730951)
 
@@ -104,20 +104,25 @@ def _compiled_log_likelihood(
     smallest = float((constant + slope * math.exp(float(a) * float(lowest - highest)) / scores.shape[1]).min())
     group = max(1, min(32, int(math.log(1e-37) / math.log(min(max(smallest, 1e-37), 0.5)))))
     likelihood = np.empty((images.shape[1], scores.shape[1]), np.float32)
-    width = min(512, scores.shape[1])
-    height = min(PRODUCTS_AT_ONCE // width, math.ceil(images.shape[1] / threads) if width < 512 else images.shape[1])
+    factors = constant.numpy(), slope.numpy(), group
+    parts = _parts(images, scores.shape[1], threads)
+    in_threads(lambda part: _sum_of_logs(scores, a, shift, scale, *factors, *part, likelihood), parts)
+    return torch.from_numpy(likelihood)
 
+
+def _parts(images: np.ndarray, concepts: int, threads: int) -> list[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    """The (triples, tile) arguments of ``_sum_of_logs`` that cover top images (top_k, units) and all concepts."""
+    # All units of a tile share its softmax: few concepts a tile rather than few units, but whole cache lines.
+    width = min(concepts, max(128, PRODUCTS_AT_ONCE // images.shape[1]), max(128, math.ceil(concepts / threads)))
+    columns = [(first, min(width, concepts - first)) for first in range(0, concepts, width)]
+    height = min(PRODUCTS_AT_ONCE // width, math.ceil(images.shape[1] * len(columns) / threads))
     parts = []
     for start in range(0, images.shape[1], height):
         block = images[:, start : start + height]
         image, place = np.divmod(np.sort(block.ravel() * block.size + np.arange(block.size)), block.size)
-        rank, unit = np.divmod(place, block.shape[1])
-        triples = np.stack([image, unit, rank])
-        tiles = [(start, block.shape[1], c, min(width, scores.shape[1] - c)) for c in range(0, scores.shape[1], width)]
-        parts += [(triples, tile) for tile in tiles]
-    factors = constant.numpy(), slope.numpy(), group
-    in_threads(lambda part: _sum_of_logs(scores, a, shift, scale, *factors, *part, likelihood), parts)
-    return torch.from_numpy(likelihood)
+        triples = np.stack([image, *np.divmod(place, block.shape[1])[::-1]])
+        parts += [(triples, (start, block.shape[1], *part)) for part in columns]
+    return parts
 
 
 def _gathered_log_likelihood(
@@ -145,37 +150,20 @@ def _softmax_rows(
     Returns:
         The smallest and the largest of all scores in first..last; NaN where a score is NaN or infinite.
     """
-    width = min(LANES, scores.shape[1])
-    lowest, highest, sums = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    exponentials = np.empty(scores.shape[1], np.float32)
     smallest, largest = F32(np.inf), F32(-np.inf)
     for i in range(first, last):
         row = scores[i]
-        for lane in range(width):
-            lowest[lane], highest[lane], sums[lane] = row[lane], row[lane], F32(0)
-        for start in range(0, len(row), width):
-            part = row[start : start + width]
-            for lane in range(len(part)):
-                value = part[lane]
-                lowest[lane] = value if value < lowest[lane] else lowest[lane]
-                highest[lane] = value if value > highest[lane] else highest[lane]
-                sums[lane] += value - value  # NaN for a NaN, which the comparisons pass over
-        low, high, total = lowest[0], highest[0], np.float64(sums[0])
-        for lane in range(1, width):
-            low, high, total = min(low, lowest[lane]), max(high, highest[lane]), total + sums[lane]
-        if total != 0:
-            return F32(np.nan), F32(np.nan)
+        low, high = span(row)
+        if not high >= low:
+            return low, high
         smallest, largest = min(smallest, low), max(largest, high)
         if not needed[i]:
             continue
-        high *= a
-        for start in range(0, len(row), width):
-            part = row[start : start + width]
-            for lane in range(len(part)):
-                sums[lane] += exp_of_negative(a * part[lane] - high)
-        total = np.float64(0)
-        for lane in range(width):
-            total += sums[lane]
-        shift[i], scale[i] = high, F32(1 / total)
+        minus = a * high
+        for m in range(len(row)):
+            exponentials[m] = exp_of_negative(a * row[m] - minus)
+        shift[i], scale[i] = minus, F32(1) / total(exponentials)
     return smallest, largest
 
 

@@ -1,8 +1,18 @@
-"""The yardstick of the benchmarks: a loop over units in plain torch, the way the published code goes about it."""
+"""What speed is measured on and against: a plain torch loop over units, the way the published code goes about it."""
 
 import math
 
 import torch
+
+SIZES = {"25 concepts": (28709, 4096, 25), "3000 concepts": (28709, 512, 3000), "20000 concepts": (28709, 256, 20000)}
+"""Images, units and concepts: FER2013's train images with lin2, with conv4b and with conv3b."""
+
+
+def draw(images, units, concepts):
+    """Concept scores that look like cosines of CLIP, and activations."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.empty(images, concepts).normal_(0.2, 0.03, generator=generator)
+    return scores, torch.randn(images, units, generator=generator)
 
 
 def soft_wpmi(scores, activations, top_k=100, a=10.0, lam=1.0, min_prob=1e-7, p_start=0.998, p_end=0.97):
@@ -42,3 +52,8 @@ def rank_reorder(scores, activations, p=3, top_fraction=0.05, scale_p=0.5, batch
             errors.append(((target - reordered).abs() ** p).mean(0, keepdim=True) / baseline)
         rows.append(torch.cat(errors, dim=1) / mean**scale_p)
     return -torch.cat(rows)
+
+
+def matrix_product(scores, activations):
+    """What no cosine can do without."""
+    return activations.T @ scores
