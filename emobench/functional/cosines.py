@@ -27,38 +27,48 @@ def scaled_norms(name: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.T
     Raises:
         ValueError: NaN or infinity.
     """
-    norms = torch.linalg.vector_norm(values, dim=0)
+    norms = _norms(values)
     if not torch.isfinite(norms).all():
         require_finite(name, values)
     if not ((norms > SAFE[0]) & (norms < SAFE[1])).all():
         values = values / _magnitudes(values)
-        norms = torch.linalg.vector_norm(values, dim=0)
+        norms = _norms(values)
     return values, torch.where(norms > 0, norms, 1)
 
 
+def column_means(name: str, values: torch.Tensor) -> torch.Tensor:
+    """Means (columns,) of (images, columns), summed in float64; ValueError, naming ``name``, for NaN or infinity."""
+    if values.device.type == "cpu":
+        array, rows = _row_parts(values)
+        sums = in_threads(lambda part: _sums(array[part], False), rows)
+        means = torch.from_numpy((np.sum(sums, axis=0) / len(array)).astype(np.float32))
+    else:
+        means = values.mean(0, dtype=torch.float64).float()
+    if not torch.isfinite(means).all():
+        require_finite(name, values)
+    return means
+
+
 def centred_cubes(
-    name: str, values: torch.Tensor, columns: slice, min_norm: float
+    values: torch.Tensor, means: torch.Tensor, columns: slice, min_norm: float, out: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Some columns minus their mean, cubed, each up to a factor, and what to divide by.
 
     Args:
-        name: what an error calls ``values``.
         values: (images, all columns).
+        means: (all columns,).
         columns: which, with a start and a stop within ``values``.
         min_norm: norms of the cubed columns count as at least this.
+        out: room for images times columns numbers: fresh memory costs as much as the work.
 
     Returns:
-        cubed (images, columns), and norms (columns,).
-
-    Raises:
-        ValueError: NaN or infinity.
+        cubed (images, columns), in ``out``, and norms (columns,).
     """
-    scale = torch.ones(columns.stop - columns.start, device=values.device)
-    cubed, norms = _cubed(values, columns, scale)
+    scale = torch.ones_like(means[columns])
+    cubed, norms = _cubed(values, means, columns, scale, out)
     if not torch.isfinite(norms).all():
-        require_finite(name, values)
         scale = _magnitudes(values[:, columns])
-        cubed, norms = _cubed(values, columns, scale)
+        cubed, norms = _cubed(values, means, columns, scale, out)
     return cubed, torch.maximum(norms, (min_norm / scale.double() ** 3).float())
 
 
@@ -67,35 +77,56 @@ def _magnitudes(values: torch.Tensor) -> torch.Tensor:
     return torch.where(largest > 0, largest, 1)
 
 
-def _cubed(values: torch.Tensor, columns: slice, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """((values - mean) / scale)^3 of some columns and its norms; by compiled loops in main memory."""
+def _row_parts(values: torch.Tensor) -> tuple[np.ndarray, list[slice]]:
+    """The matrix as an array, and its rows cut for threads."""
+    bounds = np.linspace(0, len(values), 2 * torch.get_num_threads() + 1, dtype=int)
+    return values.contiguous().numpy(), [slice(*part) for part in pairwise(bounds)]
+
+
+def _norms(values: torch.Tensor) -> torch.Tensor:
+    """Norms of columns; by compiled loops in main memory, where torch takes longer for them than for the product."""
     if values.device.type != "cpu":
-        return _plain_cubed(values[:, columns], scale)
-    array, factor = values.contiguous().numpy(), (1 / scale).numpy()
-    cubed = np.empty((len(array), len(factor)), np.float32)
-    bounds = np.linspace(0, len(array), 2 * torch.get_num_threads() + 1, dtype=int)
-    rows = [slice(*part) for part in pairwise(bounds)]
-    sums = in_threads(lambda part: _sums(array[part], columns.start, len(factor)), rows)
-    mean = (np.sum(sums, axis=0) / len(array)).astype(np.float32)
+        return torch.linalg.vector_norm(values, dim=0)
+    array, rows = _row_parts(values)
+    squares = in_threads(lambda part: _sums(array[part], True), rows)
+    return torch.from_numpy(np.sqrt(np.sum(squares, axis=0)).astype(np.float32))
+
+
+def _cubed(
+    values: torch.Tensor, means: torch.Tensor, columns: slice, scale: torch.Tensor, out: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """((values - mean) / scale)^3 of some columns and its norms; by compiled loops in main memory."""
+    out = out.view(-1)[: len(values) * len(scale)].view(len(values), len(scale))
+    if values.device.type != "cpu":
+        return _plain_cubed(values[:, columns], means[columns], scale, out)
+    array, rows = _row_parts(values)
+    cubed, mean, factor = out.numpy(), means[columns].numpy(), (1 / scale).numpy()
     squares = in_threads(lambda part: _cubes(array[part], columns.start, mean, factor, cubed[part]), rows)
-    return torch.from_numpy(cubed), torch.from_numpy(np.sqrt(np.sum(squares, axis=0)).astype(np.float32))
+    return out, torch.from_numpy(np.sqrt(np.sum(squares, axis=0)).astype(np.float32))
 
 
-def _plain_cubed(values: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _plain_cubed(
+    values: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor, out: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The plain path, for any device."""
-    centred = (values - values.mean(0, dtype=torch.float64).float()).div_(scale)
-    cubed = centred.pow(2).mul_(centred)
+    centred = (values - mean).div_(scale)
+    cubed = torch.pow(centred, 2, out=out).mul_(centred)
     return cubed, torch.linalg.vector_norm(cubed, dim=0)
 
 
 @compiled
-def _sums(values: np.ndarray, first: int, width: int) -> np.ndarray:
-    """Sums (width,) over rows, float64, of columns from ``first`` on."""
+def _sums(values: np.ndarray, squared: bool) -> np.ndarray:
+    """Sums (columns,) over rows, float64, of values or of their squares."""
+    width = values.shape[1]
     total, part = np.zeros(width, np.float64), np.zeros(width, np.float32)
     for i in range(len(values)):
-        row = values[i, first : first + width]
-        for m in range(width):
-            part[m] += row[m]
+        row = values[i]
+        if squared:
+            for m in range(width):
+                part[m] += row[m] * row[m]
+        else:
+            for m in range(width):
+                part[m] += row[m]
         if i % CHUNK == CHUNK - 1 or i == len(values) - 1:
             for m in range(width):
                 total[m] += part[m]

@@ -152,10 +152,11 @@ def _compiled_columns(
                 placed[spot] = values[u, r]
                 bits[spot >> 6] |= np.uint64(1) << np.uint64(spot & 63)
             for w in range(len(bits)):
-                while bits[w] != 0:
+                word, bits[w] = bits[w], np.uint64(0)
+                while word != 0:
                     ascending -= 1
-                    spot = 64 * w + np.int64(lowest_bit(bits[w]))
-                    bits[w] &= bits[w] - np.uint64(1)
+                    spot = 64 * w + np.int64(lowest_bit(word))
+                    word &= word - np.uint64(1)
                     difference = abs(np.float64(placed[spot]) - np.float64(values[u, ascending]))
                     power = difference
                     for _ in range(p - 1):

@@ -14,7 +14,7 @@ import math
 
 import torch
 
-from emobench.functional.cosines import centred_cubes, scaled_norms
+from emobench.functional.cosines import centred_cubes, column_means, scaled_norms
 from emobench.functional.likelihood import soft_wpmi_log_likelihood, wpmi_log_likelihood
 from emobench.functional.reordering import random_errors, reorder_scores
 from emobench.functional.topk import require_finite, top_images
@@ -32,7 +32,7 @@ __all__ = [
 
 MIN_NORM = 1e-3
 """Of cubed vectors, as the seed paper's code has it: keeps nearly constant units near 0."""
-CONCEPTS_AT_ONCE = 512
+CONCEPTS_AT_ONCE = 1024
 """Concepts whose cubes are held at a time."""
 
 
@@ -62,13 +62,16 @@ def cos_similarity_cubed(concept_scores: torch.Tensor, activations: torch.Tensor
     one gives 0; the result depends on the inputs' scale where that happens.
     """
     _check(concept_scores, activations)
-    cubed, norms = centred_cubes("activations", activations, slice(0, activations.shape[1]), MIN_NORM)
+    score_means, means = column_means("concept_scores", concept_scores), column_means("activations", activations)
+    every_unit = slice(0, activations.shape[1])
+    cubed, norms = centred_cubes(activations, means, every_unit, MIN_NORM, activations.new_empty(activations.shape))
     weights = cubed.div_(norms).T
     concepts = concept_scores.shape[1]
+    room = concept_scores.new_empty(len(concept_scores), min(CONCEPTS_AT_ONCE, concepts))
     similarity = activations.new_empty(activations.shape[1], concepts)
     for start in range(0, concepts, CONCEPTS_AT_ONCE):
         columns = slice(start, min(start + CONCEPTS_AT_ONCE, concepts))
-        cubed, norms = centred_cubes("concept_scores", concept_scores, columns, MIN_NORM)
+        cubed, norms = centred_cubes(concept_scores, score_means, columns, MIN_NORM, room)
         similarity[:, columns] = weights.mm(cubed).div_(norms)
     return similarity
 

@@ -105,7 +105,7 @@ def test_cosines_equal_the_plain_loop(name, kind):
 @pytest.mark.parametrize("name", ["cos_similarity", "cos_similarity_cubed"])
 def test_cosines_over_several_blocks_of_concepts_and_a_constant_that_float32_sums_would_move(name):
     rng = np.random.default_rng(0)
-    scores = torch.from_numpy(rng.normal(0.2, 0.05, (28709, 530)).astype(np.float32))
+    scores = torch.from_numpy(rng.normal(0.2, 0.05, (28709, 1030)).astype(np.float32))
     activations = torch.from_numpy(rng.normal(5, 1, (28709, 3)).astype(np.float32))
     activations[:, 2] = 0.1
     p, q = scores.double(), activations.double()
@@ -218,8 +218,10 @@ def test_plain_torch_paths_agree_with_the_compiled_ones(kind):
     arguments = (scores.round(decimals=1), top, values, baseline, 3, 0.5)
     plain = reordering._plain_scores(*arguments)
     torch.testing.assert_close(reordering.reorder_scores(*arguments), plain, rtol=1e-5, atol=1e-6)
-    cubed, norms = cosines._cubed(activations, slice(2, 7), torch.ones(5))
-    plain, plain_norms = cosines._plain_cubed(activations[:, 2:7], torch.ones(5))
+    means = cosines.column_means("activations", activations)
+    torch.testing.assert_close(means, activations.double().mean(0).float())
+    cubed, norms = cosines._cubed(activations, means, slice(2, 7), torch.ones(5), torch.empty(150 * 6))
+    plain, plain_norms = cosines._plain_cubed(activations[:, 2:7], means[2:7], torch.ones(5), torch.empty(150, 5))
     torch.testing.assert_close(cubed, plain, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(norms, plain_norms, rtol=1e-5, atol=1e-6)
 
