@@ -40,7 +40,14 @@ class ScoredImages:
 
 
 def model_config(params: ClipTraining) -> dict[str, Any]:
-    """The ``model_cfg`` of the CLIP that is trained: open_clip's ResNet with one block a stage, short texts."""
+    """The ``model_cfg`` of the CLIP that is trained: open_clip's ResNet with one block a stage, short texts.
+
+    Raises:
+        UserError: a width that its attention heads don't divide.
+    """
+    for name, width, step in (("image_width", params.image_width, 2), ("text_width", params.text_width, 32)):
+        if width % step:
+            raise UserError(f"params: clip.training.{name} is {width}; expected a multiple of {step}")
     return {
         "embed_dim": params.embed_dim,
         "vision_cfg": {"image_size": params.image_size, "layers": [1, 1, 1, 1], "width": params.image_width},
@@ -48,7 +55,7 @@ def model_config(params: ClipTraining) -> dict[str, Any]:
             "context_length": CONTEXT_LENGTH,
             "vocab_size": FULL_VOCABULARY,
             "width": params.text_width,
-            "heads": max(1, params.text_width // 32),
+            "heads": params.text_width // 32,
             "layers": params.text_layers,
         },
         "init_logit_scale": float(np.log(LOGIT_SCALE)),

@@ -155,3 +155,9 @@ def test_a_diverged_training_says_what_to_change(tmp_path):
     with pytest.raises(UserError, match="epoch 1, the loss is not finite; lower"):
         run.fit(tmp_path)
     assert not (tmp_path / "last.pt").exists()
+
+
+@pytest.mark.parametrize(("name", "width", "step"), [("image_width", 25, 2), ("text_width", 40, 32)])
+def test_a_width_that_the_heads_do_not_divide_is_refused(name, width, step):
+    with pytest.raises(UserError, match=f"{name} is {width}; expected a multiple of {step}"):
+        trainer(**{name: width})
