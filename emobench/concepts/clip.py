@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from emobench.errors import UserError
 from emobench.files import write_json
 from emobench.progress import progress
+from emobench.weights import differences
 
 CONFIG, WEIGHTS, ORIGIN = "open_clip_config.json", "open_clip_model.safetensors", "clip.json"
 FULL_VOCABULARY = 49408
@@ -196,19 +197,8 @@ def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path
     """Fills a model with weights (half precision is widened).
 
     Raises:
-        UserError: keys or shapes differ; missing, unexpected and misshapen ones are named.
+        UserError: keys or shapes differ or values are not finite; which ones is said.
     """
-    wanted = model.state_dict()
-    wrong = {
-        "missing keys": sorted(wanted.keys() - state.keys()),
-        "unexpected keys": sorted(state.keys() - wanted.keys()),
-        "wrong shapes": [
-            f"{name} {tuple(state[name].shape)}, expected {tuple(value.shape)}"
-            for name, value in wanted.items()
-            if name in state and state[name].shape != value.shape
-        ],
-    }
-    found = [f"{what}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}" for what, names in wrong.items() if names]
-    if found:
-        raise UserError(f"{path} doesn't fit the CLIP named in params: {'; '.join(found)}")
+    if found := differences(state, model.state_dict()):
+        raise UserError(f"{path} doesn't fit the CLIP named in params: {found}")
     model.load_state_dict(state)

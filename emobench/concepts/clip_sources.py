@@ -1,7 +1,6 @@
 """Where a CLIP comes from: trained here, a local weights file, or a published model and tag."""
 
 import json
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,8 @@ from typing import Any
 import numpy as np
 import open_clip
 import pandas as pd
-import torch
 from huggingface_hub import constants
 from open_clip.pretrained import get_pretrained_cfg
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from emobench.concepts import clip_training
 from emobench.concepts.captions import CaptionWriter, score_table, teachable
@@ -24,6 +20,7 @@ from emobench.faces.imageset import ImageSet
 from emobench.files import file_digest
 from emobench.params import Clip, Params
 from emobench.vocabulary import CLASSES, concept_set
+from emobench.weights import read_state
 
 
 def model_config(model: str) -> dict[str, Any]:
@@ -114,7 +111,8 @@ def from_checkpoint(params: Clip, device: str) -> ClipModel:
     """
     path, config = Path(params.weights), model_config(params.model)
     preprocess = preprocessing(config["vision_cfg"].get("image_size", 224), params.image_mean, params.image_std)
-    state = read_state(path)
+    # Training on several devices prefixes every name.
+    state = {name.removeprefix("module."): value for name, value in read_state(path, "state_dict").items()}
     digest = file_digest(path)
     if ("openai" in path.name.lower() or digest in _openai_digests()) and not config.get("quick_gelu", False):
         raise UserError(
@@ -167,24 +165,6 @@ def from_hub(params: Clip, device: str) -> ClipModel:
     preprocess = preprocessing(config["vision_cfg"].get("image_size", 224), mean, std, published["interpolation"])
     origin = Origin("pretrained", f"{params.model}/{params.tag}", weights_digest=file_digest(path))
     return ready(model, config, preprocess, origin, device)
-
-
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict, alone or under ``state_dict``, without running any code that a pickle may carry."""
-    if not path.is_file():
-        raise UserError(f"params: clip.weights is {path}, but there is no such file")
-    expected = "expected .safetensors, or a torch file with a state dict, alone or as {'state_dict': ...}"
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
-        raise UserError(f"{path} is not a weights file ({type(error).__name__}); {expected}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state dict; {expected}")
-    # Training on several devices prefixes every name.
-    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _matching(tag: str, quick_gelu: bool) -> list[str]:

@@ -72,6 +72,13 @@ def centred_cubes(
     return cubed, torch.maximum(norms, (min_norm / scale.double() ** 3).float())
 
 
+def room_beside(values: torch.Tensor, columns: int) -> torch.Tensor:
+    """Uninitialised (images, columns) for ``centred_cubes``; in main memory from NumPy, which asks for large pages."""
+    if values.device.type != "cpu":
+        return values.new_empty(len(values), columns)
+    return torch.from_numpy(np.empty((len(values), columns), np.float32))
+
+
 def _magnitudes(values: torch.Tensor) -> torch.Tensor:
     largest = torch.maximum(values.amax(0), -values.amin(0))
     return torch.where(largest > 0, largest, 1)

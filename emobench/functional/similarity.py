@@ -14,7 +14,7 @@ import math
 
 import torch
 
-from emobench.functional.cosines import centred_cubes, column_means, scaled_norms
+from emobench.functional.cosines import centred_cubes, column_means, room_beside, scaled_norms
 from emobench.functional.likelihood import soft_wpmi_log_likelihood, wpmi_log_likelihood
 from emobench.functional.reordering import random_errors, reorder_scores
 from emobench.functional.topk import require_finite, top_images
@@ -63,12 +63,12 @@ def cos_similarity_cubed(concept_scores: torch.Tensor, activations: torch.Tensor
     """
     _check(concept_scores, activations)
     score_means, means = column_means("concept_scores", concept_scores), column_means("activations", activations)
-    every_unit = slice(0, activations.shape[1])
-    cubed, norms = centred_cubes(activations, means, every_unit, MIN_NORM, activations.new_empty(activations.shape))
+    units = activations.shape[1]
+    cubed, norms = centred_cubes(activations, means, slice(0, units), MIN_NORM, room_beside(activations, units))
     weights = cubed.div_(norms).T
     concepts = concept_scores.shape[1]
-    room = concept_scores.new_empty(len(concept_scores), min(CONCEPTS_AT_ONCE, concepts))
-    similarity = activations.new_empty(activations.shape[1], concepts)
+    room = room_beside(concept_scores, min(CONCEPTS_AT_ONCE, concepts))
+    similarity = activations.new_empty(units, concepts)
     for start in range(0, concepts, CONCEPTS_AT_ONCE):
         columns = slice(start, min(start + CONCEPTS_AT_ONCE, concepts))
         cubed, norms = centred_cubes(concept_scores, score_means, columns, MIN_NORM, room)

@@ -44,7 +44,7 @@ def description_evidence(
         For each of lin1 and lin2: ``described``, ``random``, ``units`` (how many could be measured); units whose
         concept was not measured on any image are left out.
     """
-    measured = torch.from_numpy(annotations.iloc[rows].to_numpy(np.float32))
+    measured = torch.from_numpy(annotations.iloc[rows].to_numpy(np.float32, copy=True))
     names = pd.Index(annotations.columns)
     generator = torch.Generator().manual_seed(seed)
     result = {}

@@ -126,7 +126,7 @@ def test_unusable_files_and_names_are_one_line(clip_params, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "odd.json").write_text(json.dumps({**CONFIG, "odd": 1}))
     cases = {
-        "no such file": {"weights": str(tmp_path / "absent.pt")},
+        "no weights file": {"weights": str(tmp_path / "absent.pt")},
         "not a weights file": {"weights": str(tmp_path / "torn.safetensors")},
         "expected .safetensors": {"weights": str(tmp_path / "torn.pt")},
         "holds no state dict": {"weights": str(tmp_path / "list.pt")},

@@ -68,6 +68,15 @@ def test_a_file_of_something_else_is_named(tmp_path, name, content) -> None:
         load_network(tmp_path / name)
 
 
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+def test_a_torn_checkpoint_is_named(tmp_path, kept) -> None:
+    torch.save({"params": tiny().state_dict()}, tmp_path / "w.pt")
+    content = (tmp_path / "w.pt").read_bytes()
+    (tmp_path / "w.pt").write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(UserError, match="w.pt is not a weights file"):
+        load_network(tmp_path / "w.pt")
+
+
 def test_missing_file_and_missing_device(tmp_path) -> None:
     with pytest.raises(UserError, match="no weights file"):
         load_network(tmp_path / "none.pt")
