@@ -16,7 +16,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "emobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
-    {"costs", "errors", "files", "layout", "params", "progress", "registry", "schema", "vocabulary", "weights", "__init__"},
+    {
+        "costs",
+        "errors",
+        "files",
+        "layout",
+        "params",
+        "progress",
+        "registry",
+        "schema",
+        "vocabulary",
+        "weights",
+        "__init__",
+    },
     {"functional"},
     {"faces"},
     {"networks", "concepts"},
