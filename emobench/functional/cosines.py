@@ -86,7 +86,7 @@ def _magnitudes(values: torch.Tensor) -> torch.Tensor:
 
 def _row_parts(values: torch.Tensor) -> tuple[np.ndarray, list[slice]]:
     """The matrix as an array, and its rows cut for threads."""
-    bounds = np.linspace(0, len(values), 2 * torch.get_num_threads() + 1, dtype=int)
+    bounds = np.linspace(0, len(values), 8 * torch.get_num_threads() + 1, dtype=int)
     return values.contiguous().numpy(), [slice(*part) for part in pairwise(bounds)]
 
 

@@ -32,7 +32,7 @@ __all__ = [
 
 MIN_NORM = 1e-3
 """Of cubed vectors, as the seed paper's code has it: keeps nearly constant units near 0."""
-CONCEPTS_AT_ONCE = 1024
+CONCEPTS_AT_ONCE = 2048
 """Concepts whose cubes are held at a time."""
 
 
