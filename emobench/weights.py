@@ -28,7 +28,8 @@ def read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+    # torch raises whatever its unpickler meets in a file that is torn or not its own, an OSError among it.
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
         raise UserError(f"{path} is not a weights file ({type(error).__name__}); {expected}") from None
     state = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
