@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -34,11 +35,10 @@ def run(params: Params, layout: Layout) -> None:
     rows = sets["val_test"]
     logits = predict_logits(load_network(weights).model, imageset.images[rows], device=pick_device(params.device))
     labels = torch.from_numpy(imageset.labels[rows])
-    position = pd.Series(range(len(rows)), index=rows)
     measured = {
         name: {"images": len(chosen)} | classification_metrics(logits[at], labels[at], CLASSES)
         for name, chosen in sets.items()
-        if len(at := position[chosen].to_numpy())
+        if len(at := np.searchsorted(rows, chosen))
     }
     write_json(layout.reports / "baseline.json", {"limited": int(params.data.limit > 0), **measured})
     write_csv(layout.reports / "history.csv", pd.DataFrame(history, columns=HISTORY))

@@ -1,0 +1,149 @@
+"""From drawn faces to descriptions: the stages prepare, annotate, baseline, record and dissect on a tiny benchmark."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emobench.errors import UserError
+from emobench.faces.imageset import load_imageset
+from emobench.layout import Layout
+from emobench.networks.loading import load_network
+from emobench.params import LAYERS, Params, load_params
+from emobench.stages import annotate, baseline, dissect, prepare, record
+from emobench.vocabulary import CLASSES, concept_set
+
+DEMO = load_params(Path(__file__).parents[2] / "emobench" / "presets" / "demo.yaml")
+
+
+def tiny_params() -> Params:
+    return dataclasses.replace(
+        DEMO,
+        data=dataclasses.replace(
+            DEMO.data, synthetic=dataclasses.replace(DEMO.data.synthetic, train=150, val=60, test=60)
+        ),
+        baseline=dataclasses.replace(DEMO.baseline, width=1 / 32, epochs=1, batch_size=50),
+        dissect=dataclasses.replace(DEMO.dissect, soft_wpmi=dataclasses.replace(DEMO.dissect.soft_wpmi, top_k=20)),
+    )
+
+
+def write_embeddings(layout: Layout) -> None:
+    """Embeddings that know the truth: image i's coordinates are its concept values and its class."""
+    imageset = load_imageset(layout.data)
+    truth = pd.read_parquet(layout.data / "truth.parquet").drop(columns="image_id").to_numpy(np.float32)
+    vectors = np.concatenate([truth, np.eye(7, dtype=np.float32)[imageset.labels]], axis=1)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(layout.artifacts / "image_embeddings.npy", vectors)
+    axes = np.eye(32, dtype=np.float32)
+    np.savez(
+        layout.artifacts / "concept_embeddings.npz",
+        expressions=axes[:25], expressions_names=np.array(concept_set("expressions")),
+        emotions=axes[25:], emotions_names=np.array(CLASSES),
+        images_digest=imageset.digest(), clip_digest="none",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def benchmark_run(tmp_path_factory) -> tuple[Params, Layout]:
+    params, layout = tiny_params(), Layout("demo", tmp_path_factory.mktemp("tiny"))
+    for stage in (prepare, annotate, baseline, record):
+        stage.run(params, layout)
+    write_embeddings(layout)
+    dissect.run(params, layout)
+    return params, layout
+
+
+def test_baseline_measures_every_image_set(benchmark_run) -> None:
+    params, layout = benchmark_run
+    measured = json.loads((layout.reports / "baseline.json").read_text())
+    assert [measured[name]["images"] for name in ("val", "test", "val_test")] == [60, 60, 120]
+    confusion = pd.read_csv(layout.reports / "confusion.csv")
+    assert (confusion.actual == confusion.predicted).mean() == pytest.approx(measured["val_test"]["accuracy"])
+    assert len(pd.read_csv(layout.reports / "history.csv")) == params.baseline.epochs
+    assert not layout.partial.joinpath("baseline").exists() or not list(layout.partial.joinpath("baseline").iterdir())
+
+
+def test_baseline_takes_given_weights(benchmark_run, tmp_path) -> None:
+    params, layout = benchmark_run
+    other = Layout("demo", tmp_path)
+    shutil.copytree(layout.data, other.data)
+    given = dataclasses.replace(params.baseline, source="weights", weights=str(layout.models / "baseline.safetensors"))
+    baseline.run(dataclasses.replace(params, baseline=given), other)
+    assert (other.reports / "baseline.json").read_bytes() == (layout.reports / "baseline.json").read_bytes()
+    assert len(pd.read_csv(other.reports / "history.csv")) == 0
+
+
+def test_every_layer_is_recorded_for_both_networks(benchmark_run) -> None:
+    _, layout = benchmark_run
+    model = load_network(layout.models / "baseline.safetensors").model
+    for layer in LAYERS:
+        trained, untrained = (
+            np.load(layout.artifacts / folder / f"{layer}.npy") for folder in ("activations", "activations_untrained")
+        )
+        assert trained.shape == untrained.shape == (270, len(model.get_submodule(layer).weight))
+        assert trained.dtype == np.float32
+        assert not np.array_equal(trained, untrained)
+
+
+def test_dissection_describes_every_unit_with_every_set(benchmark_run) -> None:
+    params, layout = benchmark_run
+    units = pd.read_parquet(layout.artifacts / "units.parquet")
+    layers = pd.read_parquet(layout.artifacts / "layers.parquet")
+    assert len(layers) == 11 * 2
+    assert not units.duplicated(["layer", "unit", "concept_set", "similarity_fn"]).any()
+    counts = units.groupby(["layer", "concept_set"]).size().to_dict()
+    assert all(counts[row.layer, row.concept_set] == row.num_units for row in layers.itertuples())
+    shares = units[units.similarity > params.dissect.tau].groupby(["layer", "concept_set"]).size()
+    wanted = layers.set_index(["layer", "concept_set"])["num_interp"]
+    assert (shares.reindex(wanted.index, fill_value=0) == wanted).all()
+    probe = set(load_imageset(layout.data).probe_rows("train_unique"))
+    assert all(len(shown) == 5 and set(shown) <= probe for shown in units.top_images)
+    assert {"untrained_num_interp", "untrained_overall_acc", "lift"} <= set(layers.columns)
+
+
+def test_evidence_is_the_same_when_computed_again(benchmark_run) -> None:
+    params, layout = benchmark_run
+    before = (layout.reports / "proof.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes()
+    dissect.run(params, layout)
+    assert before == ((layout.reports / "proof.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes())
+    proof = json.loads(before[0])
+    assert proof["evidence"] == "truth"
+    assert proof["lin3"]["emotions"]["units"] == 7
+    assert 0 < proof["trained"]["lin2"]["described"] < 1
+    assert set(proof["untrained"]) == {"lin1", "lin2"}
+
+
+def test_without_an_untrained_twin_nothing_is_compared_with_it(benchmark_run, tmp_path) -> None:
+    params, layout = benchmark_run
+    other = Layout("demo", tmp_path / "copy")
+    shutil.copytree(layout.root, other.root)
+    alone = dataclasses.replace(params, record=dataclasses.replace(params.record, untrained=False))
+    record.run(alone, other)
+    dissect.run(alone, other)
+    assert [path.name for path in (other.artifacts / "activations_untrained").iterdir()] == ["source.json"]
+    assert not any(name.startswith("untrained") for name in pd.read_parquet(other.artifacts / "layers.parquet").columns)
+    assert len(pd.read_parquet(other.artifacts / "units_untrained.parquet")) == 0
+
+
+def test_embeddings_of_other_images_or_models_are_refused(benchmark_run, tmp_path) -> None:
+    params, layout = benchmark_run
+    other = Layout("demo", tmp_path / "copy")
+    shutil.copytree(layout.root, other.root)
+    path = other.artifacts / "concept_embeddings.npz"
+    stored = dict(np.load(path))
+    np.savez(path, **{**stored, "images_digest": "of others"})
+    with pytest.raises(UserError, match=r"concept_embeddings.npz belongs to another image set"):
+        dissect.run(params, other)
+    np.savez(path, **{**stored, "emotions": stored["emotions"][:, :5]})
+    with pytest.raises(UserError, match="has 32 dimensions, .* 5: they are of two models"):
+        dissect.run(params, other)
+    np.savez(path, **{name: value for name, value in stored.items() if not name.startswith("emotions")})
+    with pytest.raises(UserError, match="has no concept set 'emotions'"):
+        dissect.run(params, other)
+    path.unlink()
+    with pytest.raises(UserError, match="run the stage 'embed' first"):
+        dissect.run(params, other)
