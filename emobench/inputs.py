@@ -91,22 +91,29 @@ def _fill(values: Any, brought: dict[str, str | None], said: list[str]) -> None:
 def _bring(root: Path, stem: str, path: Path | None, said: list[str]) -> str | None:
     """Copies an input to data/raw and adds it to DVC; without one, finds what an earlier call brought."""
     if path is None:
-        earlier = [found for found in sorted((root / RAW).glob(f"{stem}*")) if found.suffix != ".dvc"]
+        earlier = [found for found in _files_of(root, stem) if found.suffix != ".dvc"]
         return str(earlier[0].relative_to(root)) if earlier else None
     if not path.exists():
         raise UserError(f"no file or folder {path}")
     target = root / RAW / (stem + path.suffix.lower() if path.is_file() else stem)
     if path.resolve() != target.resolve():
-        for old in (root / RAW).glob(f"{stem}*"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
         with replacing(target) as temporary:
             shutil.copytree(path, temporary) if path.is_dir() else shutil.copyfile(path, temporary)
+    # Only when the new one is there: a copy that fails must not cost the user the earlier one.
+    for old in _files_of(root, stem):
+        if old != target:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
     command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target.relative_to(root))]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"dvc add {target.relative_to(root)} failed: {' '.join(done.stderr.split())[-300:]}")
     said.append(f"{path} is under DVC as {target.relative_to(root)}; git gets its hash only")
     return str(target.relative_to(root))
+
+
+def _files_of(root: Path, stem: str) -> list[Path]:
+    """What lies in data/raw under a name, with any suffix: an input and DVC's note on it."""
+    return [path for path in sorted((root / RAW).iterdir()) if path.name == stem or path.name.startswith(f"{stem}.")]
 
 
 def check_inputs(params: Params, root: Path) -> None:

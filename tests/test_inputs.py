@@ -90,3 +90,26 @@ def test_validate_finds_broken_inputs(repository, archive) -> None:
     kept.write_bytes(archive.read_bytes()[:-10])
     with pytest.raises(UserError, match="is not a zip archive, or it is cut short"):
         check_inputs(params, repository)
+
+
+def test_another_archive_replaces_the_earlier_one_and_nothing_else(repository, archive) -> None:
+    use_preset("fer2013", repository, archive=archive)
+    mine = repository / "data/raw/fer2013-archive-mine.csv"
+    mine.write_text("emotion,pixels,Usage\n")
+    use_preset("fer2013", repository, archive=mine)
+    assert load_params(repository / "params.yaml").data.archive == "data/raw/fer2013-archive.csv"
+    assert mine.is_file()
+    left = sorted(path.name for path in (repository / "data/raw").glob("fer2013-archive.*"))
+    assert left == ["fer2013-archive.csv", "fer2013-archive.csv.dvc"]
+
+
+def test_a_copy_that_fails_keeps_the_earlier_archive(repository, archive, monkeypatch) -> None:
+    use_preset("fer2013", repository, archive=archive)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("emobench.inputs.shutil.copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        use_preset("fer2013", repository, archive=archive)
+    assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()
