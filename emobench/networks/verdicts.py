@@ -12,7 +12,7 @@ import torch
 
 from emobench.errors import UserError
 from emobench.functional.paired import holm, mcnemar, paired_bootstrap
-from emobench.networks.sweep import best_on_val
+from emobench.networks.editing import best_on_val
 from emobench.params import Compare, PaperCell
 from emobench.vocabulary import CLASSES
 

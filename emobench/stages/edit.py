@@ -6,8 +6,8 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import write_array, write_json, write_parquet
 from emobench.functional.edits import edited_state
 from emobench.layout import Layout
+from emobench.networks.editing import sweep_edits
 from emobench.networks.loading import load_network, pick_device, save_state
-from emobench.networks.sweep import sweep_edits
 from emobench.params import Params
 
 
