@@ -118,11 +118,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class Record:
-    """How activations are recorded; ``untrained`` also records the same network with random weights, as a control."""
+    """How activations are recorded, and of which controls.
+
+    ``untrained``: the same network with random weights; ``noise``: sigma of the noise on inputs in [0, 1], 0 for none.
+    """
 
     pool: str = choice("avg", "max")
     batch_size: int = number(1)
     untrained: bool
+    noise: float = number(0, 1)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from emobench.errors import UserError
+from emobench.files import file_digest
 from emobench.functional.dissection import ConceptScores, concept_scores
 from emobench.vocabulary import CLASSES, concept_classes, set_label
 
@@ -30,6 +31,8 @@ def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets
         stored = dict(file)
     if str(stored["images_digest"]) != images_digest:
         raise UserError(f"{concepts_path} belongs to another image set; run the stage 'embed' again (dvc repro embed)")
+    if str(stored["image_embeddings_digest"]) != file_digest(images_path):
+        raise UserError(f"{images_path} and {concepts_path} are not of one run of a model; run the stage 'embed' again")
     images = torch.from_numpy(np.load(images_path, mmap_mode="r", allow_pickle=False)[rows])
     if not torch.isfinite(images).all():
         raise UserError(f"{images_path} has NaN or infinite values; run the stage 'embed' again")
@@ -38,10 +41,5 @@ def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets
         if name not in stored:
             raise UserError(f"{concepts_path} has no concept set {name!r}; run the stage 'embed' again")
         vectors, concepts = torch.from_numpy(stored[name]), stored[f"{name}_names"].tolist()
-        if vectors.shape[1] != images.shape[1]:
-            raise UserError(
-                f"{images_path} has {images.shape[1]} dimensions, {concepts_path} {vectors.shape[1]}: "
-                "they are of two models; run the stage 'embed' again"
-            )
         scores.append(concept_scores(name, images, vectors, concepts, concept_classes(), CLASSES))
     return scores

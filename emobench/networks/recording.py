@@ -1,15 +1,17 @@
 """Recording units: forward hooks that live in a ``with`` block and are gone after it, also after an exception."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from emobench.errors import UserError, unknown_name
+from emobench.files import replacing, write_json
 from emobench.functional.pooling import pool as pool_units
 from emobench.progress import progress
 
@@ -102,6 +104,51 @@ def record_arrays(
             for layer, array in outputs.items():
                 array[start : start + len(batch)] = recording[layer].float().cpu().numpy()
             recording.clear()
+
+
+def record_folder(
+    folder: Path,
+    model: nn.Module,
+    transform: Callable[[np.ndarray], torch.Tensor],
+    images: np.ndarray,
+    layers: Sequence[str],
+    source: Mapping[str, str],
+    **options: Any,
+) -> None:
+    """Records ``layers`` into ``folder``, which appears only when it is complete.
+
+    Args:
+        folder: gets ``<layer>.npy`` float32 (images, units) and ``source.json``.
+        model: in evaluation mode.
+        transform: as in ``record_arrays``.
+        images: uint8 (images, 48, 48).
+        layers: names of submodules; without any, DVC gets the folder that it waits for all the same.
+        source: what the recording is of, for ``source.json``.
+        **options: pool, batch_size and device, as in ``record_arrays``.
+    """
+    with replacing(folder) as temporary, ExitStack() as stack:
+        temporary.mkdir()
+        arrays = {}
+        for layer in layers:
+            shape = (len(images), len(model.get_submodule(layer).weight))
+            arrays[layer] = np.lib.format.open_memmap(temporary / f"{layer}.npy", "w+", np.float32, shape)
+            stack.callback(arrays[layer].flush)
+        if arrays:
+            record_arrays(model, transform, images, arrays, **options)
+        write_json(temporary / "source.json", {**source, "torch": torch.__version__})
+
+
+def noisy(
+    transform: Callable[[np.ndarray], torch.Tensor], sigma: float, seed: int
+) -> Callable[[np.ndarray], torch.Tensor]:
+    """The transform with Gaussian noise of standard deviation ``sigma`` added to inputs in [0, 1], seeded."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def call(images: np.ndarray) -> torch.Tensor:
+        inputs = transform(images)
+        return inputs + sigma * torch.randn(inputs.shape, generator=generator)
+
+    return call
 
 
 def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndarray) -> torch.Tensor:

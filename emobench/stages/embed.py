@@ -24,7 +24,10 @@ def run(params: Params, layout: Layout) -> None:
         concepts = _candidates(clip, name)
         arrays[set_label(name)] = clip.embed_texts(concepts, params.clip.prompts)
         arrays[f"{set_label(name)}_names"] = np.array(concepts)
-    write_array(layout.artifacts / "image_embeddings.npy", clip.embed_images(imageset.images, params.clip.batch_size))
+    images = layout.artifacts / "image_embeddings.npy"
+    write_array(images, clip.embed_images(imageset.images, params.clip.batch_size))
+    # So that vectors of images and of concepts that come from two models are never compared.
+    arrays["image_embeddings_digest"] = np.array(file_digest(images))
     with replacing(layout.artifacts / "concept_embeddings.npz") as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 

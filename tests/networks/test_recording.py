@@ -5,7 +5,7 @@ import torch
 from emobench.errors import UserError
 from emobench.files import write_json
 from emobench.networks.loading import to_inputs
-from emobench.networks.recording import load_activations, record_arrays, recorded
+from emobench.networks.recording import load_activations, noisy, record_arrays, recorded
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
 
@@ -73,3 +73,13 @@ def test_activations_of_another_image_set_or_with_nan_are_refused(tmp_path) -> N
     np.save(tmp_path / "lin1.npy", values)
     with pytest.raises(UserError, match="lin1.npy has NaN or infinite activations"):
         load_activations(tmp_path, "lin1", "abc", np.arange(3))
+
+
+def test_noise_is_seeded_and_of_the_wanted_size() -> None:
+    images = np.full((40, 48, 48), 128, np.uint8)
+    plain = to_inputs(images)
+    first, again, other = (noisy(to_inputs, 0.02, seed)(images) - plain for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.std().item() == pytest.approx(0.02, rel=0.02)
+    assert abs(first.mean().item()) < 1e-3

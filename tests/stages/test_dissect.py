@@ -11,6 +11,7 @@ import pytest
 
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
+from emobench.files import file_digest
 from emobench.layout import Layout
 from emobench.networks.loading import load_network
 from emobench.params import LAYERS, Params, load_params
@@ -37,13 +38,14 @@ def write_embeddings(layout: Layout) -> None:
     truth = pd.read_parquet(layout.data / "truth.parquet").drop(columns="image_id").to_numpy(np.float32)
     vectors = np.concatenate([truth, np.eye(7, dtype=np.float32)[imageset.labels]], axis=1)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    np.save(layout.artifacts / "image_embeddings.npy", vectors)
+    images = layout.artifacts / "image_embeddings.npy"
+    np.save(images, vectors)
     axes = np.eye(32, dtype=np.float32)
     np.savez(
         layout.artifacts / "concept_embeddings.npz",
         expressions=axes[:25], expressions_names=np.array(concept_set("expressions")),
         emotions=axes[25:], emotions_names=np.array(CLASSES),
-        images_digest=imageset.digest(), clip_digest="none",
+        images_digest=imageset.digest(), clip_digest="none", image_embeddings_digest=file_digest(images),
     )  # fmt: skip
 
 
@@ -77,16 +79,20 @@ def test_baseline_takes_given_weights(benchmark_run, tmp_path) -> None:
     assert len(pd.read_csv(other.reports / "history.csv")) == 0
 
 
-def test_every_layer_is_recorded_for_both_networks(benchmark_run) -> None:
-    _, layout = benchmark_run
+def test_every_layer_is_recorded_with_its_controls(benchmark_run) -> None:
+    params, layout = benchmark_run
     model = load_network(layout.models / "baseline.safetensors").model
     for layer in LAYERS:
-        trained, untrained = (
-            np.load(layout.artifacts / folder / f"{layer}.npy") for folder in ("activations", "activations_untrained")
+        trained, untrained, disturbed = (
+            np.load(layout.artifacts / f"activations{name}" / f"{layer}.npy") for name in ("", "_untrained", "_noisy")
         )
-        assert trained.shape == untrained.shape == (270, len(model.get_submodule(layer).weight))
+        shape = (270, len(model.get_submodule(layer).weight))
+        assert trained.shape == untrained.shape == disturbed.shape == shape
         assert trained.dtype == np.float32
         assert not np.array_equal(trained, untrained)
+        assert 0 < np.abs(trained - disturbed).mean() < np.abs(trained - untrained).mean()
+    assert json.loads((layout.artifacts / "activations_noisy" / "source.json").read_text())["noise"] == "0.02"
+    assert params.record.noise == 0.02
 
 
 def test_dissection_describes_every_unit_with_every_set(benchmark_run) -> None:
@@ -138,9 +144,13 @@ def test_embeddings_of_other_images_or_models_are_refused(benchmark_run, tmp_pat
     np.savez(path, **{**stored, "images_digest": "of others"})
     with pytest.raises(UserError, match=r"concept_embeddings.npz belongs to another image set"):
         dissect.run(params, other)
-    np.savez(path, **{**stored, "emotions": stored["emotions"][:, :5]})
-    with pytest.raises(UserError, match="has 32 dimensions, .* 5: they are of two models"):
+    np.savez(path, **stored)
+    images = other.artifacts / "image_embeddings.npy"
+    vectors = np.load(images)
+    np.save(images, vectors[::-1])
+    with pytest.raises(UserError, match=r"image_embeddings.npy and .*concept_embeddings.npz are not of one run"):
         dissect.run(params, other)
+    np.save(images, vectors)
     np.savez(path, **{name: value for name, value in stored.items() if not name.startswith("emotions")})
     with pytest.raises(UserError, match="has no concept set 'emotions'"):
         dissect.run(params, other)
