@@ -4,7 +4,7 @@ import torch
 from emobench.errors import UserError
 from emobench.networks import sweep
 from emobench.networks.suffix import SuffixEvaluator, output_bytes
-from emobench.networks.sweep import sweep_logits
+from emobench.networks.sweep import sweep_logits, sweep_outcomes
 from emobench.networks.training import new_network
 
 
@@ -36,5 +36,24 @@ def test_splitting_by_memory_changes_nothing(network, layer, monkeypatch):
 
 def test_memory_that_does_not_hold_the_result(network):
     scales = torch.ones(10, len(network.lin2.weight))
-    with pytest.raises(UserError, match="edit.memory_gib is 1e-07; the logits of 10 configurations on 2 images alone"):
+    with pytest.raises(UserError, match="edit.memory_gib is 1e-07; the results of 10 configurations on 2 images alone"):
         sweep_logits(network, "lin2", torch.rand(2, 1, 40, 40), scales, memory_gib=1e-7)
+
+
+def test_outcomes_are_those_of_the_logits(network):
+    generator = torch.Generator().manual_seed(3)
+    inputs, labels = torch.rand(9, 1, 40, 40, generator=generator), torch.randint(7, (9,), generator=generator)
+    scales = torch.rand(5, 256, generator=generator) * 2
+    shifts, counted = torch.rand(5, 256, generator=generator), torch.arange(9) % 2 == 0
+    logits = sweep_logits(network, "lin2", inputs, scales, shifts, memory_gib=1)
+    outcomes = sweep_outcomes(network, "lin2", inputs, labels, scales, shifts, memory_gib=1, nll_on=counted)
+    assert outcomes.predictions.dtype == "uint8"
+    assert outcomes.predictions.tolist() == logits.argmax(-1).tolist()
+    expected = [
+        -sum(float(one[image].double().log_softmax(-1)[labels[image]]) for image in range(0, 9, 2)) / 5
+        for one in logits
+    ]
+    assert outcomes.nll == pytest.approx(expected, rel=1e-9)
+    assert outcomes.nll != pytest.approx(
+        sweep_outcomes(network, "lin2", inputs, labels, scales, shifts, memory_gib=1).nll, rel=1e-9
+    )
