@@ -14,6 +14,7 @@ CONV_LAYERS = ("conv1a", "conv1b", "conv2a", "conv2b", "conv3a", "conv3b", "conv
 LAYERS = (*CONV_LAYERS, "lin1", "lin2", "lin3")
 """The eleven layers of VGGNet that have units, in forward order."""
 SIMILARITY_FNS = ("soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed")
+PAPER_ARMS = ("similarity", "weight_norm", "proportional")
 
 
 @dataclass(frozen=True)
@@ -182,16 +183,32 @@ class PaperCell:
 
 
 @dataclass(frozen=True)
+class Controls:
+    """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told."""
+
+    draws: int = number(0)
+
+
+@dataclass(frozen=True)
 class Edit:
-    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer."""
+    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.networks.arms).
+
+    ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
+    otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
+    """
 
     layer: str = choice("auto", *LAYERS[:-1])
     concept_set: str
     similarity_fn: str = choice(*SIMILARITY_FNS)
-    arms: list[str] = choice("similarity", "weight_norm", "proportional")
+    arms: list[str] = choice(*PAPER_ARMS, "fdr", "accuracy", "faithfulness", "description", "effect")
     taus: list[float]
-    factors: list[float] = number(0)
+    factors: list[float] = number(0, 4)
     paper: PaperCell
+    operations: list[str] = choice("rows", "rows_bias", "zero", "mean")
+    divided_factors: list[float] = number(0, 4)
+    lone_factors: list[float] = number(0, 4)
+    concepts: list[str]
+    controls: Controls
     memory_gib: float = number(0.05)
 
 
@@ -270,9 +287,20 @@ def _check_together(params: Params) -> None:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
     if params.edit.similarity_fn not in params.dissect.similarity_fns:
         raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, params.dissect.similarity_fns)
-    if not params.edit.factors or not params.edit.taus or not params.edit.arms:
-        raise UserError("params: edit.arms, edit.taus and edit.factors need at least one value each")
-    if 0 in [*params.edit.factors, params.edit.paper.factor]:
-        raise UserError("params: edit.factors has a 0, but the other rows are divided by the factor; expected > 0")
+    _check_edit(params.edit)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
         raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
+
+
+def _check_edit(edit: Edit) -> None:
+    """An edit needs something to try, and no 0 where the other rows are divided by the factor."""
+    for name in ("arms", "taus", "factors", "operations"):
+        if not getattr(edit, name):
+            raise UserError(f"params: edit.{name} is empty; expected at least one value")
+    dividing = {"factors": ("similarity", "weight_norm"), "divided_factors": ("fdr", "accuracy", "faithfulness")}
+    for name, arms in dividing.items():
+        arm = next((arm for arm in arms if arm in edit.arms), None)
+        if arm is not None and 0 in getattr(edit, name):
+            raise UserError(f"params: edit.{name} has a 0, but arm {arm} divides the other rows by it; expected > 0")
+    if edit.paper.factor == 0 and "similarity" in edit.arms:
+        raise UserError("params: edit.paper.factor is 0, but the other rows are divided by it; expected > 0")

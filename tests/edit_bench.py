@@ -11,7 +11,8 @@ from emobench.files import write_array, write_parquet
 from emobench.layout import Layout
 from emobench.networks.loading import load_network, save_network
 from emobench.networks.vggnet import VGGNet
-from emobench.params import LAYERS, Params, load_params
+from emobench.params import LAYERS, Controls, Params, load_params
+from emobench.vocabulary import concept_set
 
 DEMO = Path(__file__).parents[1] / "emobench" / "presets" / "demo.yaml"
 TAUS, FACTORS = [-9.0, -0.5, 0.0, 0.5], [1.0, 1.5, 3.0]
@@ -20,6 +21,7 @@ TAUS, FACTORS = [-9.0, -0.5, 0.0, 0.5], [1.0, 1.5, 3.0]
 def small_params(**edit) -> Params:
     params = load_params(DEMO)
     options = {"layer": "auto", "taus": TAUS, "factors": FACTORS, "arms": ["similarity", "weight_norm", "proportional"]}
+    options["controls"] = Controls(draws=edit.pop("draws", 0))
     compare = dataclasses.replace(params.compare, bootstrap_draws=200)
     edited = dataclasses.replace(params.edit, **(options | edit))
     return dataclasses.replace(params, name="small", edit=edited, compare=compare)
@@ -60,10 +62,12 @@ def _write_dissection(layout: Layout, rng: np.random.Generator) -> None:
     units, layers = [], []
     for layer in LAYERS:
         count = len(weights.get_submodule(layer).weight)
-        for concept_set in ("emotions", "expressions"):
-            key = {"layer": layer, "concept_set": concept_set, "similarity_fn": "soft_wpmi"}
+        for concepts in ("emotions", "expressions"):
+            key = {"layer": layer, "concept_set": concepts, "similarity_fn": "soft_wpmi"}
             similarity = rng.normal(size=count)
-            units.append(pd.DataFrame({"unit": range(count), "similarity": similarity}).assign(**key))
+            table = pd.DataFrame({"unit": range(count), "similarity": similarity, "lift": rng.gamma(2, 0.6, count)})
+            table = table.assign(q_value=rng.random(count) ** 3, clip_auprc=rng.random(count), **key)
+            units.append(table.assign(description=rng.choice(concept_set(concepts), count), measured_auprc=np.nan))
             layers.append({**key, "num_units": count, "num_interp": int((similarity > 0).sum())})
     write_parquet(layout.artifacts / "units.parquet", pd.concat(units, ignore_index=True))
     write_parquet(layout.artifacts / "layers.parquet", pd.DataFrame(layers))

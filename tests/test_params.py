@@ -53,8 +53,14 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"baseline.max_lr": "1e-3"}, "baseline.max_lr is '1e-3'; expected float (write 0.001, not 1e-3)"),
         ({"baseline.dropout": 1.5}, "baseline.dropout is 1.5; expected 0 to 0.95"),
         ({"baseline.dropout": float("nan")}, "baseline.dropout is nan; expected 0 to 0.95"),
-        ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1.0; expected 0 to inf"),
-        ({"edit.factors": [0, 1.5]}, "edit.factors has a 0"),
+        ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1.0; expected 0 to 4"),
+        ({"edit.factors": [0, 1.5]}, "edit.factors has a 0, but arm similarity divides the other rows by it"),
+        ({"edit.divided_factors": [0]}, "edit.divided_factors has a 0, but arm fdr divides"),
+        ({"edit.paper.factor": 0}, "edit.paper.factor is 0"),
+        ({"edit.operations": []}, "edit.operations is empty; expected at least one value"),
+        ({"edit.operations": ["double"]}, "edit.operations[0]: 'double'; known: rows, rows_bias, zero, mean"),
+        ({"edit.arms": ["luck"]}, "edit.arms[0]: 'luck'; known: similarity, weight_norm, proportional, fdr"),
+        ({"edit.controls.draws": -1}, "edit.controls.draws is -1; expected 0"),
         ({"edit.factors": 1.5}, "edit.factors is 1.5; expected a list"),
         ({"edit.layer": "lin9"}, "edit.layer: 'lin9'; known: auto, conv1a"),
         ({"edit.layer": "lin3"}, "edit.layer: 'lin3'; known: auto, conv1a"),
@@ -68,6 +74,11 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
 def test_wrong_values_name_section_and_key(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         load(tmp_path, changes)
+
+
+def test_a_factor_of_zero_needs_arms_that_do_not_divide(tmp_path: Path) -> None:
+    changes = {"edit.arms": ["proportional", "effect"], "edit.factors": [0, 1.5], "edit.lone_factors": [0]}
+    assert load(tmp_path, changes | {"edit.divided_factors": [0]}).edit.factors == [0.0, 1.5]
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:

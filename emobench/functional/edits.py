@@ -1,7 +1,8 @@
-"""Edits of one layer as row scales: which units are strengthened, by how much, and the weights that result.
+"""Edits of one layer: which units are strengthened, by how much, and the weights that result.
 
-A scale is float32 (units,): the factor of each row of the layer's weight. The bias is left alone, as in the
-seed's code. An edit returns new weights; what it was given is never changed.
+A scale is float32 (units,): the factor of each row of the layer's weight. A shift (units,) is the layer's new bias;
+without one the bias is left alone, as in the seed's code. An edit returns new weights; what it was given is never
+changed.
 """
 
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ def selection_scale(selected: Tensor, factor: float) -> Tensor:
     return torch.where(selected, factor, 1 / factor)
 
 
+def lone_scale(selected: Tensor, factor: float) -> Tensor:
+    """Factor for the selected rows; the others are left alone.
+
+    >>> lone_scale(torch.tensor([True, False]), 2.0)
+    tensor([2., 1.])
+    """
+    return torch.where(selected, factor, 1.0)
+
+
 def proportional_scale(similarity: Tensor, factor: float) -> Tensor:
     """The seed's third variant: factor * (s - min) / (max - min), from 0 for the least similar unit to factor.
 
@@ -98,25 +108,62 @@ def scaled_rows(weight: Tensor, scale: Tensor) -> Tensor:
     return weight * scale.to(weight).reshape(-1, *[1] * (weight.ndim - 1))
 
 
-def edited_state(state: Mapping[str, Tensor], layer: str, scale: Tensor) -> dict[str, Tensor]:
-    """A new state_dict with the rows of one layer's weight scaled. Everything else, the bias too, is a plain copy.
+def output_shift(operation: str, scale: Tensor, bias: Tensor, mean: Tensor | None = None) -> Tensor | None:
+    """What an operation adds to scale * (bias-free output of each unit): the layer's new bias.
+
+    Args:
+        operation: ``rows`` scales the weight's rows alone (the seed's edit); ``rows_bias`` and ``zero`` the bias too,
+            so that a scale of 0 gives the output 0; ``mean`` moves each output towards its mean, so that a scale of 0
+            gives the mean.
+        scale: (units,).
+        bias: the layer's bias (units,).
+        mean: each unit's mean output (units,), for ``mean``.
+
+    Returns:
+        (units,), or None: the bias stays as it is.
+
+    >>> scale, bias = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 1.0])
+    >>> output_shift("rows_bias", scale, bias), output_shift("mean", scale.clamp(max=1), bias, torch.tensor([5.0, 5.0]))
+    (tensor([2., 0.]), tensor([1., 5.]))
+    """
+    if operation == "rows":
+        return None
+    return scale * bias if operation != "mean" else scale * bias + (1 - scale) * mean
+
+
+def edited_state(
+    state: Mapping[str, Tensor], layer: str, scale: Tensor, shift: Tensor | None = None
+) -> dict[str, Tensor]:
+    """A new state_dict with the rows of one layer's weight scaled and, with a shift, another bias.
+
+    Everything else is a plain copy.
 
     Args:
         state: name -> tensor.
         layer: a layer with ``<layer>.weight`` (units, ...).
         scale: (units,).
+        shift: the new bias (units,); None leaves the bias alone.
 
     Raises:
-        ValueError: no such layer, another number of units, or a scale that is not finite.
+        ValueError: no such layer, one without rows, another number of units, or values that are not finite.
 
     >>> state = {"lin.weight": torch.ones(1, 2), "lin.bias": torch.ones(1)}
     >>> edited_state(state, "lin", torch.tensor([3.0]))
     {'lin.weight': tensor([[3., 3.]]), 'lin.bias': tensor([1.])}
+    >>> edited_state(state, "lin", torch.tensor([3.0]), torch.tensor([0.5]))["lin.bias"]
+    tensor([0.5000])
     """
     key = f"{layer}.weight"
-    if key not in state:
-        raise ValueError(f"no {key} among the weights; layers: {sorted({name.split('.')[0] for name in state})}")
-    return {name: scaled_rows(value, scale) if name == key else value.clone() for name, value in state.items()}
+    if key not in state or state[key].ndim < 2:
+        known = [name.removesuffix(".weight") for name, value in state.items() if value.ndim > 1]
+        raise ValueError(f"{layer} has no rows to scale; layers that have: {', '.join(known)}")
+    edited = {name: scaled_rows(value, scale) if name == key else value.clone() for name, value in state.items()}
+    if shift is not None:
+        bias = edited[f"{layer}.bias"]
+        if shift.shape != bias.shape or not shift.isfinite().all():
+            raise ValueError(f"shift is {tuple(shift.shape)}; expected finite numbers {tuple(bias.shape)}")
+        edited[f"{layer}.bias"] = shift.to(bias).clone()
+    return edited
 
 
 def _refuse_nan(name: str, values: Tensor) -> None:

@@ -1,125 +1,49 @@
-"""Which edits are tried: the arms of params.edit as named configurations, each with the scale of every row."""
+"""Which edits are tried: the arms of params.edit as named configurations, each with the scale of every row.
+
+The paper's three arms scale weight rows alone. The others select units in another way and try every operation of
+params.edit.operations on them: ``rows`` and ``rows_bias`` by each factor, ``zero`` and ``mean`` (the unit's output is
+replaced by 0 or by its mean over kept train images) once. Where the selection stands in for the paper's, the other
+rows are divided by the factor as there; where it is a small set of units, and under zero and mean, they are left alone.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import pandas as pd
 import torch
-from torch import Tensor
 
-from emobench.errors import UserError
-from emobench.functional.edits import above, is_degenerate, proportional_scale, row_norms, selection_scale
-from emobench.params import LAYERS, Edit
+from emobench.errors import UserError, unknown_name
+from emobench.functional.edits import above, row_norms
+from emobench.networks.target import Configuration, Target
 from emobench.registry import Registry
+from emobench.vocabulary import CLASSES, concept_classes
 
 ARMS = Registry("arm")
 """Name -> function of a Target that yields its configurations."""
+FDR = 0.05
+FAITHFULNESS = ("measured_auprc", "clip_auprc")
+"""Held-out faithfulness of a description: against measured concepts, or else against CLIP's scores."""
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """One edit: scale (units,) float32, and the columns that describe it in configs.parquet.
-
-    ``status`` is ``degenerate`` where a selection holds no unit or all of them: then the layer is scaled as a whole.
-    """
-
-    config_id: str
-    arm: str
-    scale: Tensor
-    status: str = "ok"
-    criterion: str | None = None
-    tau: float | None = None
-    factor: float | None = None
-    control_of: str | None = None
-    seed: int | None = None
-
-    def columns(self) -> dict[str, object]:
-        """The columns, with how many rows grow and how many shrink."""
-        described = {name: value for name, value in vars(self).items() if name != "scale"}
-        return described | {"n_up": int((self.scale > 1).sum()), "n_down": int((self.scale < 1).sum())}
-
-
-@dataclass(frozen=True)
-class Target:
-    """The layer to edit: its weight (units, ...), the best similarity of each unit (units,), and what is asked for."""
-
-    edit: Edit
-    layer: str
-    weight: Tensor
-    similarity: Tensor
-
-    def config_id(self, arm: str, factor: float, tau: float | None = None) -> str:
-        """A readable name, unique within one benchmark."""
-        words = [self.layer, arm]
-        if arm != "weight_norm":
-            words += [self.edit.concept_set, self.edit.similarity_fn]
-        if tau is not None:
-            words.append(f"tau{_shown(tau, '+')}")
-        return "-".join([*words, f"f{_shown(factor)}"])
-
-
-def configurations(edit: Edit, layer: str, weight: Tensor, similarity: Tensor) -> list[Configuration]:
+def configurations(target: Target) -> list[Configuration]:
     """The baseline (all scales one) and then every configuration of the arms asked for, each once.
 
-    Args:
-        edit: what is asked for.
-        layer: the layer to edit.
-        weight: its weight (units, ...).
-        similarity: the best similarity of each of its units (units,).
-
     Raises:
-        UserError: a factor of 0 where 1/factor is needed, or similarities that are NaN or of another number of units.
+        UserError: a factor of 0 where 1/factor is needed; weights or similarities that are NaN or of another number of
+            units; a column that an arm selects by is missing; an arm's only configuration selects no unit or all.
     """
-    if similarity.shape != weight.shape[:1]:
-        raise UserError(
-            f"layer {layer} has {len(weight)} units, the unit table {len(similarity)}; run dvc repro dissect"
-        )
-    if similarity.isnan().any():
-        raise UserError(
-            f"layer {layer}: {int(similarity.isnan().sum())} units have no similarity; run dvc repro dissect"
-        )
-    target = Target(edit, layer, weight, similarity)
-    found = [Configuration("baseline", "baseline", torch.ones(len(weight)))]
-    for arm in edit.arms:
-        found += ARMS[arm](target)
+    layer, count = target.layer, len(target.weight)
+    if len(target.units) != count:
+        raise UserError(f"layer {layer} has {count} units, the unit table {len(target.units)}; run dvc repro dissect")
+    if target.similarity.isnan().any():
+        missing = int(target.similarity.isnan().sum())
+        raise UserError(f"layer {layer}: {missing} units have no similarity; run dvc repro dissect")
+    if not (target.weight.isfinite().all() and target.bias.isfinite().all()):
+        raise UserError(f"layer {layer}: weights hold NaN or infinity; run dvc repro baseline, or give other weights")
+    found = [Configuration("baseline", "baseline", torch.ones(count))]
+    for arm in target.edit.arms:
+        cells = list(ARMS[arm](target))
+        _refuse_lone_degenerate(target, arm, cells)
+        found += cells
     return list({configuration.config_id: configuration for configuration in found}.values())
-
-
-def choose_layer(edit: Edit, layers: pd.DataFrame) -> str:
-    """The layer named in params, or with ``auto`` the one with the most interpretable units (paper, section 3.3).
-
-    Args:
-        edit: concept_set and similarity_fn say which dissection counts.
-        layers: layers.parquet. Of layers with as many units the first is taken.
-
-    Raises:
-        UserError: the dissection asked for is not in the table.
-    """
-    if edit.layer != "auto":
-        return edit.layer
-    rows = layers[(layers["concept_set"] == edit.concept_set) & (layers["similarity_fn"] == edit.similarity_fn)]
-    counts = rows.set_index("layer")["num_interp"].reindex(LAYERS[:-1]).dropna()
-    if counts.empty:
-        raise UserError(
-            f"layers.parquet has no layer for {edit.concept_set} and {edit.similarity_fn}; run dvc repro dissect"
-        )
-    return str(counts.idxmax())
-
-
-def unit_similarity(edit: Edit, layer: str, units: pd.DataFrame) -> Tensor:
-    """Best similarity of each unit of a layer (units,), in the order of units, from units.parquet.
-
-    Raises:
-        UserError: the dissection asked for is not in the table.
-    """
-    chosen = (units["layer"] == layer) & (units["concept_set"] == edit.concept_set)
-    rows = units[chosen & (units["similarity_fn"] == edit.similarity_fn)].sort_values("unit")
-    if rows.empty or rows["unit"].tolist() != list(range(len(rows))):
-        raise UserError(
-            f"units.parquet: expected each unit of {layer} once for {edit.concept_set} and {edit.similarity_fn}; "
-            "run dvc repro dissect"
-        )
-    return torch.tensor(rows["similarity"].to_numpy())
 
 
 @ARMS.register("similarity")
@@ -128,8 +52,7 @@ def _similarity(target: Target) -> Iterator[Configuration]:
     edit = target.edit
     cells = [(tau, factor) for factor in edit.factors for tau in edit.taus]
     for tau, factor in dict.fromkeys([*cells, (edit.paper.tau, edit.paper.factor)]):
-        selected = above(target.similarity, tau)
-        yield _selection(target, "similarity", selected, factor, tau)
+        yield target.selection("similarity", above(target.similarity, tau), factor, tau=tau)
 
 
 @ARMS.register("weight_norm")
@@ -137,30 +60,72 @@ def _weight_norm(target: Target) -> Iterator[Configuration]:
     """The rows whose L1 norm is above the mean (the paper's text in section 4.2)."""
     norms = row_norms(target.weight)
     for factor in target.edit.factors:
-        yield _selection(target, "weight_norm", above(norms, float(norms.mean())), factor)
+        yield target.selection("weight_norm", above(norms, float(norms.mean())), factor)
 
 
 @ARMS.register("proportional")
 def _proportional(target: Target) -> Iterator[Configuration]:
     """Every row by its own similarity."""
-    status = _status(target.similarity > target.similarity.min())
-    for factor in target.edit.factors:
-        scale, name = proportional_scale(target.similarity, factor), target.config_id("proportional", factor)
-        yield Configuration(name, "proportional", scale, status, "similarity", factor=factor)
+    return (target.proportional(factor) for factor in target.edit.factors)
 
 
-def _selection(target: Target, arm: str, selected: Tensor, factor: float, tau: float | None = None) -> Configuration:
-    if factor <= 0:
-        raise UserError(f"params: edit: factor {factor} in arm {arm}, which divides by it; expected more than 0")
-    name, scale = target.config_id(arm, factor, tau), selection_scale(selected, factor)
-    return Configuration(name, arm, scale, _status(selected), arm, tau, factor)
+@ARMS.register("fdr")
+def _fdr(target: Target) -> Iterator[Configuration]:
+    """Units whose description is better than chance allows (q < .05); the other rows are divided."""
+    selected = target.column("fdr", "q_value") < FDR
+    return target.operations("fdr", torch.tensor(selected.to_numpy()), divided=True)
 
 
-def _status(selected: Tensor) -> str:
-    return "degenerate" if is_degenerate(selected) else "ok"
+@ARMS.register("accuracy")
+def _accuracy(target: Target) -> Iterator[Configuration]:
+    """Units whose top images show a class of their concept more often than chance; the other rows are divided."""
+    selected = target.column("accuracy", "lift") > 1
+    return target.operations("accuracy", torch.tensor(selected.to_numpy()), divided=True)
 
 
-def _shown(value: float, sign: str = "") -> str:
-    """Two decimals, or as many as the number needs."""
-    short = f"{value:{sign}.2f}"
-    return short if float(short) == value else f"{value:{sign}}"
+@ARMS.register("faithfulness")
+def _faithfulness(target: Target) -> Iterator[Configuration]:
+    """Units whose description predicts their activation on held-out images better than the layer's median does."""
+    values = target.column("faithfulness", *FAITHFULNESS)
+    selected = values > values.median()
+    return target.operations("faithfulness", torch.tensor(selected.to_numpy()), divided=True)
+
+
+@ARMS.register("description")
+def _description(target: Target) -> Iterator[Configuration]:
+    """Units of the concepts named in params, or for each class those of its concepts; the other rows are left alone."""
+    described = target.column("description", "description")
+    wanted = {"named": set(target.edit.concepts)}
+    for concept in target.edit.concepts:
+        if concept not in set(described):
+            raise unknown_name(f"description of any unit of {target.layer}:", concept, sorted(set(described.dropna())))
+    if not target.edit.concepts:
+        classes = concept_classes()
+        wanted = {name: {concept for concept in classes if name in classes[concept]} for name in CLASSES}
+    for name, concepts in wanted.items():
+        selected = torch.tensor(described.isin(concepts).to_numpy())
+        yield from target.operations("description", selected, divided=False, criterion=f"description:{name}")
+
+
+@ARMS.register("effect")
+def _effect(target: Target) -> Iterator[Configuration]:
+    """Units without which fewer val images are right, and units without which their NLL is higher.
+
+    The other rows are left alone. Test images have no part in it.
+    """
+    costs = {"accuracy": target.effects["delta_accuracy"] < 0, "nll": target.effects["delta_nll"] > 0}
+    for name, selected in costs.items():
+        mask = torch.tensor(selected.to_numpy())
+        yield from target.operations("effect", mask, divided=False, criterion=f"effect:{name}")
+
+
+def _refuse_lone_degenerate(target: Target, arm: str, cells: list[Configuration]) -> None:
+    """In a grid a degenerate cell is a status; alone it can't be what was meant. The published cell is not counted."""
+    edit = target.edit
+    named = [one for one in cells if one.tau is None or (one.tau in edit.taus and one.factor in edit.factors)]
+    if len(named) == 1 and named[0].status == "degenerate":
+        selected = f"tau {named[0].tau} and factor {named[0].factor}" if named[0].tau is not None else "what it selects"
+        raise UserError(
+            f"params: edit: arm {arm} with {selected} holds no unit of {target.layer} or all {len(target.weight)}; "
+            "expected another selection"
+        )

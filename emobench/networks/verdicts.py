@@ -12,13 +12,12 @@ import torch
 
 from emobench.errors import UserError
 from emobench.functional.paired import holm, mcnemar, paired_bootstrap
-from emobench.networks.editing import best_on_val
+from emobench.networks.family import family
 from emobench.params import Compare, PaperCell
 from emobench.vocabulary import CLASSES
 
 PROTOCOLS = ("test", "test_noleaks", "val_test")
 LEVEL = 0.05
-PAPER_ARM = "similarity"
 
 
 @dataclass(frozen=True)
@@ -41,30 +40,6 @@ class Predictions:
     def target(self, images: str) -> torch.Tensor:
         """Labels of one image set: (images,) int64."""
         return torch.from_numpy(self.labels[self.positions[images]].astype(np.int64))
-
-
-def family(configs: pd.DataFrame, paper: PaperCell) -> pd.DataFrame:
-    """The configurations that get a verdict: columns config_id, arm and selected_on, the best on val first.
-
-    ``selected_on`` is ``val``, or ``paper`` for the published cell, which was chosen before anything was measured here.
-    An arm whose cells are all degenerate has none.
-
-    Raises:
-        UserError: the published cell is asked for but was not evaluated.
-    """
-    edits = configs[(configs["arm"] != "baseline") & (configs["images"] == "val")]
-    chosen = [best_on_val(rows) for _, rows in edits.groupby("arm", sort=False)]
-    best = best_on_val(edits)
-    # Stable: the best of all comes first, the others keep the order of the arms.
-    named = sorted((one for one in chosen if one is not None), key=lambda one: one != best)
-    rows = [{"config_id": one, "selected_on": "val"} for one in named]
-    grid = edits[edits["arm"] == PAPER_ARM]
-    if len(grid):
-        cell = grid[np.isclose(grid["tau"], paper.tau) & np.isclose(grid["factor"], paper.factor)]
-        if cell.empty:
-            raise UserError(f"configs.parquet has no cell tau {paper.tau}, factor {paper.factor}; run dvc repro edit")
-        rows.append({"config_id": cell["config_id"].iloc[0], "selected_on": "paper"})
-    return pd.DataFrame(rows, columns=["config_id", "selected_on"]).merge(edits[["config_id", "arm"]], on="config_id")
 
 
 def verdicts(

@@ -9,7 +9,8 @@ from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_csv, write_json, write_parquet
 from emobench.layout import Layout
-from emobench.networks.verdicts import PAPER_ARM, Predictions, summary, verdicts
+from emobench.networks.family import PAPER_ARM
+from emobench.networks.verdicts import Predictions, summary, verdicts
 from emobench.params import Params
 
 PUBLISHED_PERCENT = {"baseline": 69.420451, "best_edit": 69.629423}

@@ -7,6 +7,8 @@ from emobench.functional.edits import (
     above,
     edited_state,
     is_degenerate,
+    lone_scale,
+    output_shift,
     proportional_scale,
     row_norms,
     scaled_rows,
@@ -65,6 +67,38 @@ def test_an_edit_leaves_the_original_and_the_bias_alone():
         assert torch.equal(state[name], value)
 
 
+def test_a_shift_is_the_new_bias_and_is_not_shared():
+    state, shift = {"lin.weight": weight(2), "lin.bias": torch.zeros(2)}, torch.tensor([1.0, 2.0])
+    edited = edited_state(state, "lin", torch.ones(2), shift)
+    assert edited["lin.bias"].tolist() == [1.0, 2.0]
+    edited["lin.bias"] += 1
+    assert shift.tolist() == [1.0, 2.0]
+    assert state["lin.bias"].tolist() == [0.0, 0.0]
+
+
+@settings(deadline=None, max_examples=50)
+@given(selections, st.floats(0, 4))
+def test_scales_that_leave_the_others_alone(selected, factor):
+    expected = [factor if one else 1.0 for one in selected.tolist()]
+    assert lone_scale(selected, factor).tolist() == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=50)
+@given(selections, st.floats(0, 4))
+def test_shift_of_each_operation_as_a_plain_loop(selected, factor):
+    bias, mean = weight(len(selected)).flatten(1)[:, 0], weight(len(selected)).flatten(1)[:, 1]
+    scale = lone_scale(selected, factor)
+    assert output_shift("rows", scale, bias) is None
+    expected = [s * b for s, b in zip(scale.tolist(), bias.tolist(), strict=True)]
+    assert output_shift("rows_bias", scale, bias).tolist() == pytest.approx(expected)
+    replaced = lone_scale(selected, 0.0)
+    assert output_shift("zero", replaced, bias).tolist() == [
+        0.0 if s else b for s, b in zip(selected, bias.tolist(), strict=True)
+    ]
+    shift = output_shift("mean", replaced, bias, mean)
+    assert shift.tolist() == [m if s else b for s, b, m in zip(selected, bias.tolist(), mean.tolist(), strict=True)]
+
+
 def test_norms_and_threshold():
     values = weight(5)
     assert row_norms(values).tolist() == pytest.approx([sum(abs(x) for x in row.flatten().tolist()) for row in values])
@@ -99,5 +133,10 @@ def test_bad_input():
         scaled_rows(weight(4), torch.ones(3))
     with pytest.raises(ValueError, match="NaN or infinity"):
         scaled_rows(weight(1), torch.tensor([torch.nan]))
-    with pytest.raises(ValueError, match=r"no conv9.weight among the weights; layers: \['lin'\]"):
-        edited_state({"lin.weight": weight(2)}, "conv9", torch.ones(2))
+    state = {"lin.weight": weight(2), "lin.bias": torch.ones(2), "bn.weight": torch.ones(2)}
+    for layer in ("conv9", "bn"):
+        with pytest.raises(ValueError, match=f"{layer} has no rows to scale; layers that have: lin"):
+            edited_state(state, layer, torch.ones(2))
+    for shift in (torch.ones(3), torch.tensor([1.0, torch.nan])):
+        with pytest.raises(ValueError, match=r"expected finite numbers \(2,\)"):
+            edited_state(state, "lin", torch.ones(2), shift)

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from emobench.errors import UserError
-from emobench.networks.verdicts import Predictions, family, summary, verdicts
+from emobench.networks.family import family
+from emobench.networks.verdicts import Predictions, summary, verdicts
 from emobench.params import Compare, PaperCell
 
 COMPARE, PAPER = Compare(bootstrap_draws=200, confidence=0.95), PaperCell(tau=0.0, factor=1.5)
@@ -15,7 +16,7 @@ def configs(*rows):
     table = pd.DataFrame(
         [("baseline", "baseline", "ok", 0.5, 1.0), *rows], columns=["config_id", "arm", "status", "accuracy", "nll"]
     )
-    table = table.assign(tau=0.0, factor=np.where(table.config_id == "s2", 1.5, 2.0))
+    table = table.assign(tau=0.0, factor=np.where(table.config_id == "s2", 1.5, 2.0), control_of=None)
     return pd.concat([table.assign(images=images) for images in SETS], ignore_index=True)
 
 

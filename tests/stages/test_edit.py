@@ -10,12 +10,16 @@ from emobench.faces.imageset import load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.functional.edits import edited_state
+from emobench.networks.editing import mean_outputs
 from emobench.networks.loading import load_network
 from emobench.networks.training import predict_logits
 from emobench.stages import edit
 from emobench.vocabulary import CLASSES
 
-PARAMS = edit_bench.small_params()
+ARMS = ["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
+PARAMS = edit_bench.small_params(
+    arms=ARMS, divided_factors=[1.5], lone_factors=[0.0, 2.0], concepts=["smile", "frown", "closed eyes"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,39 +34,60 @@ def configs(layout):
     return pd.read_parquet(layout.artifacts / "configs.parquet")
 
 
-def plain_scale(row, similarity, weight):
-    """The scale of each row as the seed's loops do it."""
+def selects(row, unit, effect, norm, mean_norm, median):
+    """Whether a unit is selected, each arm's rule said once more."""
+    rules = {
+        "similarity": lambda: unit.similarity > row.tau,
+        "weight_norm": lambda: norm > mean_norm,
+        "fdr": lambda: unit.q_value < 0.05,
+        "accuracy": lambda: unit.lift > 1,
+        "faithfulness": lambda: unit.clip_auprc > median,  # measured_auprc is NaN everywhere
+        "description": lambda: unit.description in ("smile", "frown", "closed eyes"),
+        "effect": lambda: effect.delta_accuracy < 0 if row.criterion == "effect:accuracy" else effect.delta_nll > 0,
+    }
+    return rules[row.arm]()
+
+
+def plain_edit(row, units, effects, weight, bias, means):
+    """The scale of each row and the new bias, by loops."""
     norms = weight.flatten(1).abs().sum(1).tolist()
-    mean, low, high = sum(norms) / len(norms), min(similarity), max(similarity)
-    scale = []
-    for value, norm in zip(similarity, norms, strict=True):
+    low, high = units.similarity.min(), units.similarity.max()
+    scale, shift = [], []
+    for index, (unit, effect) in enumerate(zip(units.itertuples(), effects.itertuples(), strict=True)):
+        factor = 1.0
         if row.arm == "proportional":
-            scale.append(row.factor * (value - low) / (high - low))
-        elif row.arm == "baseline":
-            scale.append(1.0)
-        else:
-            selected = value > row.tau if row.arm == "similarity" else norm > mean
-            scale.append(row.factor if selected else 1 / row.factor)
-    return torch.tensor(scale)
+            factor = row.factor * (unit.similarity - low) / (high - low)
+        elif row.arm != "baseline":
+            divided = row.arm not in ("description", "effect") and row.operation in ("rows", "rows_bias")
+            strong = row.factor if row.operation in ("rows", "rows_bias") else 0.0
+            chosen = selects(row, unit, effect, norms[index], sum(norms) / len(norms), units.clip_auprc.median())
+            factor = strong if chosen else 1 / row.factor if divided else 1.0
+        scale.append(factor)
+        moved = bias[index] if row.operation == "rows" else factor * bias[index]
+        shift.append(means[index] if row.operation == "mean" and factor == 0 else moved)
+    return torch.tensor(scale), torch.tensor(shift)
 
 
-def test_every_configuration_is_the_edited_network_run_again(layout, configs):
+def test_a_configuration_is_the_edited_network_run_again(layout, configs):
     imageset, preds = load_imageset(layout.data), np.load(layout.artifacts / "predictions.npy")
     ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
     rows, labels = imageset.evaluation_rows(), torch.tensor(imageset.labels)
     assert ids["images_digest"] == imageset.digest()
     assert ids["image_rows"] == list(rows["val_test"])
     assert preds.dtype == np.uint8
-    units = pd.read_parquet(layout.artifacts / "units.parquet")
-    for position, config_id in enumerate(ids["config_ids"]):
+    layer, every = configs.layer[0], pd.read_parquet(layout.artifacts / "units.parquet")
+    units = every[(every.layer == layer) & (every.concept_set == "expressions")].sort_values("unit")
+    effects = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
+    means = mean_outputs(load_network(layout.models / "baseline.safetensors"), layer, imageset).tolist()
+    for position, config_id in list(enumerate(ids["config_ids"]))[::3]:  # every third: each arm and each operation
         network = load_network(layout.models / "baseline.safetensors")
         table = configs[configs.config_id == config_id].set_index("images")
         row = table.iloc[0]
-        chosen = units[(units.layer == row.layer) & (units.concept_set == "expressions")]
-        weight = network.model.get_submodule(row.layer).weight.detach()
-        scale = plain_scale(row, chosen.sort_values("unit").similarity.tolist(), weight)
+        module = network.model.get_submodule(layer)
+        own = effects[effects.layer == layer]
+        scale, shift = plain_edit(row, units, own, module.weight.detach(), module.bias.tolist(), means)
         assert (row.n_up, row.n_down) == ((scale > 1).sum(), (scale < 1).sum())
-        network.model.load_state_dict(edited_state(network.model.state_dict(), row.layer, scale))
+        network.model.load_state_dict(edited_state(network.model.state_dict(), layer, scale, shift))
         with torch.inference_mode():
             logits = predict_logits(network.model, imageset.images)
         assert (preds[position] == logits[rows["val_test"]].argmax(-1).numpy()).mean() > 0.98
@@ -83,7 +108,11 @@ def test_the_grid_is_complete_and_named(layout, configs):
     assert set(configs.layer) == {layer}
     assert not configs.duplicated(["config_id", "images"]).any()
     once = configs[configs.images == "test"].set_index("config_id")
-    assert once.arm.value_counts().to_dict() == {"similarity": 12, "weight_norm": 3, "proportional": 3, "baseline": 1}
+    counts = {"baseline": 1, "similarity": 12, "weight_norm": 3, "proportional": 3}
+    counts |= {"fdr": 4, "accuracy": 4, "faithfulness": 4, "description": 6, "effect": 12}
+    assert once.arm.value_counts().to_dict() == counts
+    assert set(once.operation[once.arm == "effect"]) == {"rows", "rows_bias", "zero", "mean"}
+    assert set(once.operation[once.arm.isin(ARMS[:3])]) == {"rows"}
     assert f"{layer}-similarity-expressions-soft_wpmi-tau+0.00-f1.50" in once.index
     assert f"{layer}-weight_norm-f3.00" in once.index
     assert (once.status[once.tau == -9.0] == "degenerate").all()
@@ -94,7 +123,9 @@ def test_the_grid_is_complete_and_named(layout, configs):
 def test_factor_one_is_the_baseline(configs):
     metrics = ["accuracy", "nll", "ece", "temperature"]
     baseline = configs[configs.arm == "baseline"].set_index("images")[metrics]
-    for _, rows in configs[(configs.factor == 1.0) & (configs.arm == "similarity")].groupby("config_id"):
+    for _, rows in configs[(configs.factor == 1.0) & configs.arm.isin(["similarity", "weight_norm"])].groupby(
+        "config_id"
+    ):
         pd.testing.assert_frame_equal(rows.set_index("images")[metrics], baseline, check_exact=True)
 
 
@@ -105,7 +136,8 @@ def test_the_edited_weights_are_the_best_on_val(layout, configs):
         load_network(layout.models / f"{name}.safetensors").model.state_dict() for name in ("baseline", "edited")
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == (set() if best.factor == 1.0 and best.arm != "proportional" else {f"{best.layer}.weight"})
+    expected = {f"{best.layer}.weight"} if best.factor != 1.0 or best.arm == "proportional" else set()
+    assert changed == expected | ({f"{best.layer}.bias"} if best.operation != "rows" else set())
     imageset = load_imageset(layout.data)
     with torch.inference_mode():
         logits = predict_logits(load_network(layout.models / "edited.safetensors").model, imageset.images)
@@ -113,22 +145,36 @@ def test_the_edited_weights_are_the_best_on_val(layout, configs):
     assert (logits[rows].argmax(-1).numpy() == imageset.labels[rows]).mean() == pytest.approx(best.accuracy, abs=0.03)
 
 
-def test_unit_effects_are_networks_without_that_unit(layout, configs):
-    effects = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
+@pytest.mark.parametrize("layer", ["lin1", "lin2"])
+def test_unit_effects_are_networks_without_that_unit(layout, layer):
+    table = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
+    assert list(table.columns) == ["layer", "unit", "images", "delta_accuracy", "delta_nll"]
+    assert set(table.layer) == {"lin1", "lin2"}
+    effects = table[table.layer == layer].set_index("unit")
     network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
-    rows, layer = imageset.evaluation_rows()["val"], configs.layer[0]
+    rows = imageset.evaluation_rows()["val"]
     weight, labels = network.model.get_submodule(layer).weight, torch.from_numpy(imageset.labels[rows])
-    assert effects.unit.tolist() == list(range(len(weight)))
+    assert effects.index.tolist() == list(range(len(weight)))
     assert set(effects.images) == {len(rows)}
 
-    def nll():
+    def measured():
         with torch.inference_mode():
             logits = predict_logits(network.model, imageset.images[rows])
-        return classification_metrics(logits, labels, CLASSES)["nll"]
+        metrics = classification_metrics(logits, labels, CLASSES)
+        return metrics["nll"], metrics["accuracy"]
 
-    before = nll()
+    before = measured()
     for unit in effects.delta_nll.abs().sort_values().index[-3:]:
         kept = weight.data[unit].clone()
         weight.data[unit] = 0
-        assert effects.delta_nll[unit] == pytest.approx(nll() - before, abs=1e-4)
+        nll, accuracy = measured()
+        assert effects.delta_nll[unit] == pytest.approx(nll - before[0], abs=1e-4)
+        assert effects.delta_accuracy[unit] == pytest.approx(accuracy - before[1], abs=1.01 / len(rows))
         weight.data[unit] = kept
+
+
+def test_the_edited_layer_has_effects_too(tmp_path):
+    layout = edit_bench.write_benchmark(tmp_path, val=12, test=12)
+    edit.run(edit_bench.small_params(layer="conv1b", arms=["effect"]), layout)
+    table = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
+    assert table.layer.unique().tolist() == ["lin1", "lin2", "conv1b"]
