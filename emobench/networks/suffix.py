@@ -4,6 +4,7 @@ Scaling a row of a layer's weight scales that unit's output, so the bias-free ou
 layer with weights everything acts on each unit alone: with BatchNorm folded in, unit u becomes
 relu(scale_u * g_u * output_u + g_u * shift_u + c_u), where max-pooling commutes with what doesn't fall. The next layer
 is linear in that, so if only some units change between two configurations, only their part of it is computed again.
+Before the last layer, configurations of the same few values are one matrix product (planning).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emobench.errors import UserError, unknown_name
+from emobench.networks.planning import Group, changes, groups
 from emobench.networks.vggnet import INPUT_SIZE, VGGNet
 from emobench.params import LAYERS
 
@@ -23,8 +25,7 @@ PREFIX_BATCH = 64
 BLOCK_IMAGES = 256
 BLOCK_BYTES = 2**25
 """Images are taken through all configurations in blocks: few enough for the caches, enough for quick products."""
-UPDATES_BEFORE_REFRESH = 256
-"""After so many partial updates the sum is computed anew, so that rounding errors don't pile up."""
+GROUP_CONFIGS = 512
 
 
 class SuffixEvaluator:
@@ -81,12 +82,18 @@ class SuffixEvaluator:
         shifts = self._bias.expand(scales.shape) if shift is None else self._checked("shift", shift)
         if shifts.shape != scales.shape or (shift is not None and shift.ndim != scale.ndim):
             raise ValueError(f"shift is {tuple(shift.shape)} and scale {tuple(scale.shape)}; expected the same shape")
-        run, changes = self._linear_outputs if self._into_linear else self._conv_outputs, _changes(scales, shifts)
+        last = self._next == LAYERS[-1]
+        alike = groups(scales, None if shift is None else shifts, self._bias) if last else []
+        singly = sorted(set(range(len(scales))) - {config for group in alike for config in group.configs.tolist()})
+        single = scales[singly], shifts[: len(singly)] if shift is None else shifts[singly]
+        run, rows = self._linear_outputs if self._into_linear else self._conv_outputs, changes(*single, last)
 
         def block_logits(block: _Block) -> Tensor:
             logits = scales.new_empty(len(scales), block.images, self._model.lin3.out_features)
-            for config, outputs in enumerate(run(block, scales, shifts, changes)):
+            for config, outputs in zip(singly, run(block, *single, rows), strict=True):
                 logits[config] = self._model.forward_after(self._next, outputs)
+            for group in alike:
+                logits[group.configs] = self._group_logits(block, group, scales[group.configs])
             return logits
 
         result = torch.cat(_on_each(block_logits, self._blocks, self._bias.device), dim=1)
@@ -95,6 +102,20 @@ class SuffixEvaluator:
     def unedited(self) -> Tensor:
         """Logits (images, classes) of the network as it is, by the same computation: bit-equal to a scale of one."""
         return self.logits(torch.ones(self.units, device=self._bias.device))
+
+    def _group_logits(self, block: "_Block", group: Group, scales: Tensor) -> Tensor:
+        """Logits (configs, images, classes) of a group's configurations; ``scales`` are theirs."""
+        last = self._model.lin3
+        start = self._active(block, *group.base)
+        base = torch.addmm(last.bias.unsqueeze(-1), last.weight, start.flatten(0, 1))
+        total = base.reshape(1, -1).repeat(len(scales), 1)
+        terms = start.new_empty(self.units, *base.shape)
+        for index, other in enumerate(group.others):
+            # (units, 1, images) by (units, classes, 1): what each unit adds to each logit where it takes this value.
+            torch.mul(self._active(block, *other).sub_(start), self._columns.transpose(1, 2), out=terms)
+            for some, sums in zip(scales.split(GROUP_CONFIGS), total.split(GROUP_CONFIGS), strict=True):
+                sums.addmm_(group.coefficients(some, index), terms.flatten(1))
+        return total.reshape(-1, *base.shape).transpose(1, 2)
 
     def _checked(self, name: str, values: Tensor) -> Tensor:
         """(units,) or (configs, units) to float32 (configs, units)."""
@@ -140,17 +161,17 @@ class SuffixEvaluator:
         # Separate passes over a block that fits the cache: torch has vectorised loops for each of them, not for all.
         return torch.mul(outputs, scale * gain, out=out).add_(gain * shift + offset).relu_()
 
-    def _conv_outputs(self, block: "_Block", scales: Tensor, shifts: Tensor, changes: list) -> Iterator[Tensor]:
+    def _conv_outputs(self, block: "_Block", scales: Tensor, shifts: Tensor, changed: list) -> Iterator[Tensor]:
         """The next convolution's output for each configuration: (images, channels, height, width)."""
         following, buffer = self._model.get_submodule(self._next), torch.empty_like(block.rising)
         for scale, shift in zip(scales, shifts, strict=True):
             yield following(self._active(block, scale, shift, out=buffer))
 
-    def _linear_outputs(self, block: "_Block", scales: Tensor, shifts: Tensor, changes: list) -> Iterator[Tensor]:
+    def _linear_outputs(self, block: "_Block", scales: Tensor, shifts: Tensor, changed: list) -> Iterator[Tensor]:
         """The next linear layer's output for each configuration: (images, features), the same memory every time."""
         bias = self._model.get_submodule(self._next).bias.unsqueeze(-1)
         total, buffer = torch.empty(len(bias), block.images, device=bias.device), torch.empty_like(block.rising)
-        for config, rows in enumerate(changes):
+        for config, rows in enumerate(changed):
             if rows is None:
                 active = self._active(block, scales[config], shifts[config], out=buffer)
                 torch.addmm(bias, self._columns.flatten(0, 1).T, active.flatten(0, 1), out=total)
@@ -204,21 +225,6 @@ class _Block:
     images: int
     rising: Tensor
     falling: Tensor | None
-
-
-def _changes(scales: Tensor, shifts: Tensor) -> list[Tensor | None]:
-    """For each configuration the units that differ from the one before it; None where all are to be computed."""
-    differs = (scales[1:] != scales[:-1]) | (shifts[1:] != shifts[:-1])
-    changes: list[Tensor | None] = [None]
-    updates = 0
-    for config, mask in enumerate(differs, start=1):
-        rows = mask.nonzero().squeeze(-1)
-        updates += 1
-        # A scale of one is always computed as the unedited network is, so that it gives the same bits.
-        if updates > UPDATES_BEFORE_REFRESH or 2 * len(rows) > len(mask) or (scales[config] == 1).all():
-            rows, updates = None, 0
-        changes.append(rows)
-    return changes
 
 
 def _folded_norm(model: VGGNet, layer: str) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,9 @@ import torch
 
 from emobench.errors import UserError
 from emobench.functional.edits import edited_state
-from emobench.networks import suffix
+from emobench.networks import planning, suffix
 from emobench.networks.suffix import SuffixEvaluator
+from emobench.networks.training import new_network
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
 
@@ -101,7 +102,7 @@ def test_long_chains_of_changes_stay_exact(layer, monkeypatch):
     ones = torch.ones(evaluator.units)
     steps = torch.stack([ones.index_fill(0, torch.tensor([unit % evaluator.units]), 0.0) for unit in range(300)])
     chained = evaluator.logits(steps)
-    monkeypatch.setattr(suffix, "UPDATES_BEFORE_REFRESH", 0)
+    monkeypatch.setattr(planning, "UPDATES_BEFORE_REFRESH", 0)
     torch.testing.assert_close(chained, evaluator.logits(steps), atol=1e-5, rtol=1e-5)
     assert chained.std(0).max() > 1e-3
 
@@ -147,3 +148,103 @@ def test_one_block_a_core_gives_what_one_after_the_other_gives(evaluator):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def permuted(values, configs, units, seed=0):
+    """Configurations of the same values, each in an order of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.tensor(values)[torch.arange(units) % len(values)]
+    return torch.stack([base[torch.randperm(units, generator=generator)] for _ in range(configs)])
+
+
+@pytest.fixture
+def lin2(monkeypatch):
+    monkeypatch.setattr(suffix, "BLOCK_IMAGES", 4)
+    monkeypatch.setattr(suffix, "GROUP_CONFIGS", 16)
+    return SuffixEvaluator(network(), "lin2", images())
+
+
+def assert_edited(model, scales, shifts, logits, inputs):
+    """Each configuration's logits are those of lin2 edited in the plainest way; the first is checked in full."""
+    with torch.inference_mode():
+        outputs = model.inputs_of("lin2", inputs) @ model.lin2.weight.T
+        for scale, shift, own in zip(scales, shifts, logits, strict=True):
+            expected = model.lin3(torch.relu(scale * outputs + shift))
+            torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-5)
+    expected = edited_forward(model, "lin2", scales[0], shifts[0], inputs)
+    torch.testing.assert_close(logits[0], expected, atol=1e-4, rtol=1e-5)
+
+
+def of_operations(scales, bias):
+    """Three operations on the same scales: rows, rows and bias, and a shift of each unit's own where it is scaled."""
+    own = torch.linspace(-1, 1, len(bias))
+    return {
+        "rows": bias.expand(scales.shape),
+        "rows_bias": scales * bias,
+        "mean": torch.where(scales == scales.min(), own, bias),
+    }
+
+
+@pytest.mark.parametrize("values", [[2.5, 0.4], [1.0, 0.0], [-1.0, 0.5, 3.0], [0.25, 0.5, 2.0, 4.0]])
+def test_permuted_scales_equal_the_edited_network(lin2, values):
+    scales = torch.cat([permuted(values, 40, lin2.units), torch.ones(1, lin2.units), permuted([7.0, 9.0], 2, 205)])
+    scales = scales[torch.randperm(43, generator=torch.Generator().manual_seed(1))]
+    one = int((scales == 1).all(1).nonzero())
+    (group,) = planning.groups(scales, None, lin2._bias)
+    assert len(group.configs) == 40
+    logits = lin2.logits(scales)
+    assert_edited(network(), scales, lin2._bias.expand(scales.shape), logits, images())
+    assert torch.equal(logits[one], lin2.unedited())
+
+
+def test_permuted_scales_of_several_operations_at_once(lin2):
+    scales = permuted([2.5, 0.4], 40, lin2.units)
+    shifts = of_operations(scales, lin2._bias)
+    everything = scales.repeat(3, 1), torch.cat(list(shifts.values()))
+    assert sorted(len(group.configs) for group in planning.groups(*everything, lin2._bias)) == [40, 40, 40]
+    logits = lin2.logits(*everything)
+    assert not torch.allclose(logits[:40], logits[40:80], atol=1e-3)
+    assert_edited(network(), *everything, logits, images())
+
+
+def test_any_scales_of_rows_and_bias_are_one_product(lin2):
+    scales = torch.rand(30, lin2.units, generator=torch.Generator().manual_seed(0)) * 3
+    shifts = scales * lin2._bias
+    (group,) = planning.groups(scales, shifts, lin2._bias)
+    assert group.values is None
+    assert_edited(network(), scales, shifts, lin2.logits(scales, shifts), images())
+
+
+def test_shifts_without_a_pattern_are_not_grouped(lin2):
+    scales = permuted([2.5, 0.4], 40, lin2.units)
+    shifts = torch.rand(scales.shape, generator=torch.Generator().manual_seed(0))
+    assert planning.groups(scales, shifts, lin2._bias) == []
+
+
+def test_what_changes_in_few_units_is_not_grouped(lin2):
+    left_out = 1 - torch.eye(lin2.units)
+    assert planning.groups(left_out, None, lin2._bias) == []
+    assert planning.groups(torch.rand(30, lin2.units), None, lin2._bias) == []
+
+
+def test_distinct_values():
+    scales = torch.tensor([[2.0, 0.5] * 4, [1.0] * 8, list(range(8)), [3.0, -0.0, 0.0, 1.0, 2.0, 5.0, 4.0, 4.0]])
+    found = list(planning.distinct_values(scales))
+    assert found == [(0.5, 2.0), (1.0,), None, (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)]
+
+
+def test_products_stay_exact_at_the_published_width():
+    generator = torch.Generator().manual_seed(0)
+    model = new_network(1.0, 0.2, seed=0).eval()
+    with torch.no_grad():
+        # Logits as far apart as those of the trained network: rounding shows.
+        model.lin2.bias.normal_(0, 0.5, generator=generator)
+        model.lin3.weight.normal_(0, 0.1, generator=generator)
+    evaluator = SuffixEvaluator(model, "lin2", torch.rand(8, 1, 40, 40, generator=generator))
+    scales = permuted([3.5, 1 / 3.5], 24, 4096)
+    assert len(planning.groups(scales, None, evaluator._bias)) == 1
+    logits = evaluator.logits(scales)
+    assert logits.std() > 1
+    for scale, own in zip(scales, logits, strict=True):
+        alone = evaluator.logits(scale)
+        torch.testing.assert_close(own, alone, atol=1e-4, rtol=0)
