@@ -1,11 +1,18 @@
+import csv
 import errno
+import io
+import json
 import shutil
 from pathlib import Path
 
+import edit_bench
 import pytest
+from click.shell_completion import get_completion_class
 from click.testing import CliRunner, Result
+from reporting import small_reports as small
 
 from emobench import cli
+from emobench.stages import edit
 
 PRESETS = Path(cli.__file__).parent / "presets"
 
@@ -25,7 +32,8 @@ def call(*arguments: str) -> Result:
 
 def test_help_lists_every_stage() -> None:
     shown = call("--help").output
-    assert all(f"\n  {name} " in shown for name in [*cli.STAGES, "use", "validate", "ui", "where"])
+    assert all(f"\n  {name} " in shown for name in [*cli.STAGES, "use", "validate", "ui", "where", "diff", "export"])
+    assert "Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage" in shown
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_1(folder) -> None:
@@ -90,3 +98,75 @@ def test_stages_before_their_inputs_say_what_to_run(folder) -> None:
         result = call(stage)
         assert result.exit_code == 1, stage
         assert "run the stage 'prepare' first" in result.stderr, stage
+
+
+def test_json_for_programs(folder) -> None:
+    pages = json.loads(call("where", "--json").stdout)
+    assert pages == {"benchmark": "demo", "report": None, "report_with_top_images": None}
+    assert json.loads(call("validate", "--json").stdout) == {"benchmark": "demo", "source": "synthetic", "valid": True}
+    assert json.loads(call("costs", "--json").stdout) == []
+    used = json.loads(call("use", "demo", "--json").stdout)
+    assert used["benchmark"] == used["preset"] == "demo"
+    assert used["messages"][-1] == "next: dvc repro"
+    costs = folder / "artifacts" / "stage_costs.jsonl"
+    costs.parent.mkdir()
+    costs.write_text('{"benchmark": "demo", "stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}\n')
+    assert json.loads(call("costs", "--json").stdout) == [{"stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}]
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch) -> Path:
+    """Reports of two benchmarks; in ``worse`` the network errs on 20 test images more."""
+    monkeypatch.chdir(tmp_path)
+    for name, wrong in (("better", 5), ("worse", 25)):
+        preds = {"baseline": small.answers(range(wrong)), "chosen": small.answers(range(wrong))}
+        small.write_verdicts(small.write_benchmark(tmp_path, name, preds), [{"config_id": small.CHOSEN}])
+    return tmp_path
+
+
+def test_leaderboard(reports) -> None:
+    rows = json.loads(call("leaderboard", "--format", "json").stdout)
+    assert [row["benchmark"] for row in rows] == ["better", "better", "worse", "worse"]
+    read = list(csv.DictReader(io.StringIO(call("leaderboard", "worse", "--format", "csv", "--top", "1").stdout)))
+    assert [(row["benchmark"], row["config_id"]) for row in read] == [("worse", "baseline")]
+    assert "92.65%" in call("leaderboard").stdout
+    assert call("leaderboard", "--sort", "nll", "--images", "val", "--format", "md").exit_code == 0
+    result = call("leaderboard", "nix")
+    assert (result.exit_code, result.stderr) == (1, "emobench: unknown benchmark 'nix'; known: better, worse\n")
+    assert call("leaderboard", "--top", "0").exit_code == 2
+
+
+def test_diff_ends_a_build_at_a_regression_alone(reports) -> None:
+    worse = call("diff", "reports/better", "reports/worse")
+    assert worse.exit_code == 3
+    assert "an accuracy got worse by more than luck explains" in worse.stdout
+    assert call("diff", "reports/worse", "reports/better").exit_code == 0
+    shown = call("diff", "reports/better", "reports/worse", "--metric", "*_nll", "--format", "json")
+    assert (shown.exit_code, json.loads(shown.stdout)["regression"]) == (0, False)
+    assert call("diff", "reports/better", "nix").exit_code == 1
+    assert call("diff", "reports/better").exit_code == 2
+    assert call("diff", "reports/better", "reports/worse", "--level", "1").exit_code == 2
+
+
+def test_export(tmp_path, monkeypatch) -> None:
+    params = edit_bench.small_params(arms=["weight_norm"])
+    layout = edit_bench.write_benchmark(tmp_path)
+    edit.run(params, layout)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "load_params", lambda: params)
+    done = call("export", "chosen", "edited.safetensors")
+    assert done.exit_code == 0, done.output
+    assert "answers all 90 val and test images as predicted" in done.stdout
+    assert (tmp_path / "edited.safetensors").is_file()
+    assert "not checked" in call("export", "baseline", "base.safetensors", "--no-check").stdout
+    assert call("export", "nix", "base.safetensors").exit_code == 1
+
+
+def test_completion(reports, monkeypatch) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_EMOBENCH_COMPLETE" in call("completion", shell).stdout
+    assert call("completion", "csh").exit_code == 2
+    for words, found in {"leaderboard b": ["better"], "use fe": ["fer2013"], "lea": ["leaderboard"]}.items():
+        *before, last = words.split()
+        complete = get_completion_class("fish")(cli.main, {}, "emobench", "_EMOBENCH_COMPLETE")
+        assert [item.value for item in complete.get_completions(before, last)] == found
