@@ -73,6 +73,14 @@ def write_array(path: Path, array: Any) -> None:
         np.save(temporary, array, allow_pickle=False)
 
 
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Writes named NumPy arrays as a compressed ``.npz``, atomically."""
+    import numpy as np
+
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes."""
     with open(path, "rb") as file:

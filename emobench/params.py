@@ -163,12 +163,23 @@ class RankReorder:
 
 @dataclass(frozen=True)
 class Dissect:
-    """How units are described, on which images, and from which similarity on they count as interpretable."""
+    """How units are described, on which images, and what a description is held against.
+
+    ``tau``: similarity above which the paper calls a unit interpretable. ``null_draws`` and ``fdr``: of the null.
+    ``active_share`` and ``present_share``: on this share of the held-out images a unit is active, and a concept present
+    by the image-text model. ``resamples``: of the probe, for stability. ``coherence_images``: top images for clarity.
+    """
 
     similarity_fns: list[str] = choice(*SIMILARITY_FNS)
     probe: str = choice("train_unique", "train", "val", "test")
     tau: float
     top_images: int = number(1)
+    null_draws: int = number(100)
+    fdr: float = number(0, 1)
+    active_share: float = number(0, 1)
+    present_share: float = number(0, 1)
+    resamples: int = number(0)
+    coherence_images: int = number(2)
     soft_wpmi: SoftWpmi
     wpmi: Wpmi
     rank_reorder: RankReorder
@@ -187,6 +198,26 @@ class Controls:
     """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told."""
 
     draws: int = number(0)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Searching for scales on images of one split (see emobench.networks.search); no kinds: no search.
+
+    ``joint``: layers that are searched together, beside the edited layer alone; none to leave that out. ``images``: at
+    most so many, 0 for all. ``strengths``: powers of the scales found. ``folds``: of cross-fitting, on val.
+    """
+
+    kinds: list[str] = choice("free", "descriptions", "interpretable")
+    split: str = choice("train", "val")
+    joint: list[str] = choice(*LAYERS[:-1])
+    images: int = number(0)
+    pulls: list[float] = number(0)
+    strengths: list[float] = number(0, 4)
+    folds: int = number(2)
+    steps: int = number(1)
+    batch_size: int = number(1)
+    learning_rate: float = number(0, 1)
 
 
 @dataclass(frozen=True)
@@ -209,6 +240,7 @@ class Edit:
     lone_factors: list[float] = number(0, 4)
     concepts: list[str]
     controls: Controls
+    search: Search
     memory_gib: float = number(0.05)
 
 
@@ -304,3 +336,8 @@ def _check_edit(edit: Edit) -> None:
             raise UserError(f"params: edit.{name} has a 0, but arm {arm} divides the other rows by it; expected > 0")
     if edit.paper.factor == 0 and "similarity" in edit.arms:
         raise UserError("params: edit.paper.factor is 0, but the other rows are divided by it; expected > 0")
+    search = edit.search
+    if search.kinds and (not search.pulls or not search.strengths or 0 in search.strengths):
+        raise UserError("params: edit.search.pulls and strengths need at least one value each, and no strength of 0")
+    if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:
+        raise UserError(f"params: edit.search.joint is {search.joint}; expected no layer, or at least two, each once")

@@ -11,14 +11,16 @@ from emobench.functional.dissection import ConceptScores, concept_scores
 from emobench.vocabulary import CLASSES, concept_classes, set_label
 
 
-def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets: list[str]) -> list[ConceptScores]:
-    """Scores every concept set on the images ``rows`` by the cosine of the embeddings.
+def load_concept_scores(folder: Path, images_digest: str, sets: list[str]) -> tuple[torch.Tensor, list[ConceptScores]]:
+    """Scores every concept set on all images by the cosine of the embeddings.
 
     Args:
         folder: where ``image_embeddings.npy`` (all images, dim) and ``concept_embeddings.npz`` lie.
         images_digest: of the image set in use; the embeddings must be of the same.
-        rows: row numbers of the images wanted.
         sets: concept sets as in params.
+
+    Returns:
+        The images' embeddings (images, dim), unit vectors, and the scores of each set.
 
     Raises:
         UserError: a file is missing, of another image set, or lacks a concept set.
@@ -33,7 +35,7 @@ def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets
         raise UserError(f"{concepts_path} belongs to another image set; run the stage 'embed' again (dvc repro embed)")
     if str(stored["image_embeddings_digest"]) != file_digest(images_path):
         raise UserError(f"{images_path} and {concepts_path} are not of one run of a model; run the stage 'embed' again")
-    images = torch.from_numpy(np.load(images_path, mmap_mode="r", allow_pickle=False)[rows])
+    images = torch.from_numpy(np.load(images_path, allow_pickle=False))
     if not torch.isfinite(images).all():
         raise UserError(f"{images_path} has NaN or infinite values; run the stage 'embed' again")
     scores = []
@@ -42,4 +44,4 @@ def load_concept_scores(folder: Path, images_digest: str, rows: np.ndarray, sets
             raise UserError(f"{concepts_path} has no concept set {name!r}; run the stage 'embed' again")
         vectors, concepts = torch.from_numpy(stored[name]), stored[f"{name}_names"].tolist()
         scores.append(concept_scores(name, images, vectors, concepts, concept_classes(), CLASSES))
-    return scores
+    return images, scores

@@ -1,66 +1,86 @@
 """One layer's dissection as columns: from activations and concept scores to the rows of the unit and layer tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from emobench.errors import unknown_name
-from emobench.functional import interpretability, similarity
-from emobench.params import SIMILARITY_FNS, Dissect
+from emobench.functional import interpretability
+from emobench.functional.faithfulness import METRICS
+from emobench.functional.nulls import q_values
+from emobench.functional.scoring import Scorer
+
+QUANTILES = torch.linspace(0, 1, 101)
+"""Of the null, kept for figures."""
 
 
 @dataclass(frozen=True)
 class ConceptScores:
-    """One concept set on the probe: its concepts' names, scores (images, concepts), and classes (concepts, classes)."""
+    """One concept set: its concepts' names, scores (images, concepts) and classes bool (concepts, classes)."""
 
     name: str
     concepts: Sequence[str]
     scores: Tensor
     membership: Tensor
 
+    def on(self, rows: Any) -> "ConceptScores":
+        """The same on some of the images."""
+        return ConceptScores(self.name, self.concepts, self.scores[rows], self.membership)
 
-def similarity_function(name: str, params: Dissect, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A score function with the benchmark's parameters filled in: (concept_scores, activations) -> (units, concepts).
 
-    rank_reorder's random orders depend on ``seed`` alone: every layer and concept set starts from the same state.
+@dataclass(frozen=True)
+class Layer:
+    """A layer on the probe: activations (images, units), labels (images,), sorted top images (k, units).
+
+    ``shown`` is how many top images the accuracy of Table 1 looks at.
     """
-    if name not in SIMILARITY_FNS:
-        raise unknown_name("similarity function", name, SIMILARITY_FNS)
-    options: dict[str, Any] = dict(vars(getattr(params, name))) if hasattr(params, name) else {}
-    if name == "rank_reorder":
-        return lambda scores, activations: similarity.rank_reorder(
-            scores, activations, generator=torch.Generator().manual_seed(seed), **options
-        )
-    return partial(getattr(similarity, name), **options)
+
+    activations: Tensor
+    labels: Tensor
+    top: Tensor
+    shown: int
 
 
-def dissect_layer(
-    activations: Tensor, labels: Tensor, concepts: ConceptScores, function: Callable[[Tensor, Tensor], Tensor],
-    *, top: Tensor, tau: float,
-) -> tuple[dict[str, Any], dict[str, float]]:  # fmt: skip
+@dataclass(frozen=True)
+class Dissected:
+    """A layer described by one concept set and one function.
+
+    Attributes:
+        similarity: (units, concepts).
+        best: (units,) index of each unit's description.
+        units: the columns of the unit table, each of length units.
+        row: the layer's row of Table 1 with what stands beside it.
+        null: quantiles of the null's best similarity and how often each concept is best, there and among the units.
+    """
+
+    similarity: Tensor
+    best: Tensor
+    units: dict[str, Any]
+    row: dict[str, float]
+    null: dict[str, list[float]]
+
+
+def dissect_layer(layer: Layer, concepts: ConceptScores, scorer: Scorer, *, tau: float, fdr: float) -> Dissected:
     """Describes every unit of a layer by one concept set and one score function.
 
     Args:
-        activations: (images, units) of the probe.
-        labels: (images,) of the probe.
+        layer: the layer on the probe.
         concepts: the concept set, scored on the same images.
-        function: from ``similarity_function``.
-        top: (k, units) positions of each unit's most activating probe images.
-        tau: similarity above which a unit counts as interpretable.
-
-    Returns:
-        The columns of the unit table (each of length units), and the layer's row of Table 1.
+        scorer: the function, made for these scores.
+        tau: similarity above which a unit counts as interpretable (the paper's rule).
+        fdr: false discovery rate at which a unit's best similarity counts as different from chance.
     """
-    found = interpretability.describe(function(concepts.scores, activations))
-    accuracy = interpretability.label_accuracy(top, labels, concepts.membership, found.best)
-    chance = interpretability.label_chance(labels, concepts.membership)[found.best]
-    dead = (activations == activations[0]).all(dim=0)
-    columns = {
-        "unit": range(activations.shape[1]),
+    similarity, null = scorer.judge(layer.activations, layer.top)
+    found = interpretability.describe(similarity)
+    accuracy = interpretability.label_accuracy(layer.top[: layer.shown], layer.labels, concepts.membership, found.best)
+    chance = interpretability.label_chance(layer.labels, concepts.membership)[found.best]
+    dead = (layer.activations == layer.activations[0]).all(dim=0)
+    # A constant unit's top images are the first ones of the probe: whatever it scores says nothing.
+    p_values = torch.where(dead, 1.0, null.p_values())
+    adjusted, effect = q_values(p_values), null.effect(found.similarity)
+    units = {
         "description": [concepts.concepts[index] for index in found.best.tolist()],
         "similarity": found.similarity.tolist(),
         "runner_up": [concepts.concepts[index] for index in found.runner_up.tolist()],
@@ -68,10 +88,84 @@ def dissect_layer(
         "label_accuracy": accuracy.tolist(),
         "chance": chance.tolist(),
         "lift": (accuracy / chance).tolist(),
+        "null_p": p_values.tolist(),
+        "q_value": adjusted.tolist(),
+        "effect": effect.tolist(),
         "dead": dead.tolist(),
     }
     row = interpretability.layer_summary(found.similarity, accuracy, chance, tau)
-    return columns, row | {"dead": int(dead.sum())}
+    significant = adjusted < fdr
+    row |= {"num_significant": int(significant.sum()), "prop_significant": significant.double().mean().item()}
+    quantiles = torch.quantile(null.sample.double(), QUANTILES.double()).tolist()
+    row |= {"effect": effect.median().item(), "null_median": quantiles[50], "null_p95": quantiles[95]}
+    shares = torch.bincount(found.best, minlength=similarity.shape[1]).double() / len(similarity)
+    drawn = {"quantiles": quantiles, "null_shares": null.best.tolist(), "unit_shares": shares.tolist()}
+    return Dissected(similarity, found.best, units, row | {"dead": int(dead.sum())}, drawn)
+
+
+def held_out_columns(
+    agreements: Mapping[str, Mapping[str, Tensor]], best: Tensor
+) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+    """What the held-out images say of a layer's descriptions, beside three controls.
+
+    Controls: a random description (the mean over all concepts), the same concept for all units (the layer's most
+    frequent description), and the best possible one for each unit. All are means over the units that can be measured.
+
+    Args:
+        agreements: source (clip, measured) -> metric -> (units, concepts), from ``faithfulness.agreement``.
+        best: (units,) index of each unit's description.
+
+    Returns:
+        The columns ``<source>_<metric>`` of the unit table, and a row for each source and metric: source, metric,
+        units (how many are measured), described, random, constant, best.
+    """
+    columns, rows = {}, []
+    for source, scores in agreements.items():
+        for metric in METRICS:
+            table = scores[metric].double()
+            described = table.gather(1, best[:, None])[:, 0]
+            columns[f"{source}_{metric}"] = described.tolist()
+            measured = described.isfinite()
+            table, chosen = table[measured], best[measured]
+            row = {"source": source, "metric": metric, "units": len(table)}
+            constant = table[:, torch.bincount(chosen).argmax()].nanmean().item() if len(table) else torch.nan
+            row |= {"described": described.nanmean().item(), "random": table.nanmean(dim=1).mean().item()}
+            row |= {
+                "constant": constant,
+                "best": _nan_to_low(table).amax(dim=1).mean().item() if len(table) else constant,
+            }
+            rows.append(row)
+    return columns, rows
+
+
+def truly_best(agreement: Tensor, best: Tensor) -> dict[str, float]:
+    """How often a unit's description is the concept that its activation follows most on held-out images.
+
+    Args:
+        agreement: (units, concepts), NaN where a concept isn't measured.
+        best: (units,) index of each unit's description.
+
+    Returns:
+        ``top1`` and ``top3``: share of units whose description is the best and among the three best; the same for a
+        random description; over the ``units`` that can be measured. A description that isn't measured misses.
+
+    >>> truly_best(torch.tensor([[0.1, 0.9, 0.2, 0.0], [0.3, 0.1, 0.2, 0.4]]), torch.tensor([1, 1]))["top1"]
+    0.5
+    """
+    measured = agreement.isfinite().any(dim=1)
+    table, best = agreement[measured], best[measured]
+    own = table.gather(1, best[:, None])
+    rank = torch.where(own[:, 0].isfinite(), (_nan_to_low(table) > own).sum(dim=1), table.shape[1])
+    candidates = table.isfinite().sum(dim=1).double()
+    result = {"units": int(measured.sum())}
+    for count in (1, 3):
+        result[f"top{count}"] = (rank < count).double().mean().item()
+        result[f"top{count}_random"] = (count / candidates).clamp(max=1).mean().item()
+    return result
+
+
+def _nan_to_low(table: Tensor) -> Tensor:
+    return torch.where(table.isnan(), -torch.inf, table)
 
 
 def concept_scores(

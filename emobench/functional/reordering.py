@@ -6,6 +6,8 @@ import torch
 from emobench.functional.compiled import LOW, compiled, in_threads, lowest_bit, ordered_key
 
 RANDOM_ORDERS = 5
+UNITS_AT_ONCE = 64
+"""Units whose random orders are held at a time."""
 KEYS_AT_ONCE = 1 << 21
 """Sort keys that a thread of the compiled path holds, 8 bytes each."""
 SORTED_AT_ONCE = 1 << 24
@@ -23,14 +25,17 @@ def random_errors(values: torch.Tensor, p: int, generator: torch.Generator) -> t
     Returns:
         (units,), float64.
     """
-    k, units = values.shape
+    k = len(values)
+    ascending = values.flip(0).T.double().contiguous()
     errors = []
-    for unit in range(units):
-        orders = [torch.randperm(k, generator=generator, device=generator.device) for _ in range(RANDOM_ORDERS)]
-        ascending = values[:, unit].flip(0).double()
-        differences = ascending - ascending[torch.stack(orders).to(values.device)]
-        errors.append(differences.abs_().pow_(p).mean())
-    return torch.stack(errors)
+    for block in ascending.split(UNITS_AT_ONCE):
+        orders = [
+            torch.randperm(k, generator=generator, device=generator.device) for _ in range(len(block) * RANDOM_ORDERS)
+        ]
+        orders = torch.stack(orders).reshape(len(block), RANDOM_ORDERS, k).to(values.device)
+        placed = block[:, None].expand(-1, RANDOM_ORDERS, -1).gather(2, orders)
+        errors.append(placed.sub_(block[:, None]).abs_().pow_(p).mean((1, 2)))
+    return torch.cat(errors)
 
 
 def reorder_scores(

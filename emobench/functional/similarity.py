@@ -22,7 +22,9 @@ from emobench.functional.topk import require_finite, top_images
 __all__ = [
     "cos_similarity",
     "cos_similarity_cubed",
+    "normaliser",
     "rank_reorder",
+    "reorder_count",
     "soft_wpmi",
     "soft_wpmi_log_likelihood",
     "top_images",
@@ -107,10 +109,7 @@ def rank_reorder(
     """
     _check(concept_scores, activations)
     require_finite("concept_scores", concept_scores)
-    count = int(len(activations) * top_fraction)
-    if not 1 <= count <= len(activations):
-        expected = f"a share of {len(activations)} images that is 1 image to all"
-        raise ValueError(f"top_fraction: expected {expected}; got {top_fraction}")
+    count = reorder_count(len(activations), top_fraction)
     if p != int(p) or p < 1:
         raise ValueError(f"p: expected a whole number of at least 1; got {p}")
     top = top_images(activations, count)
@@ -153,7 +152,7 @@ def soft_wpmi(
     _check(concept_scores, activations)
     top = _top(activations, top_k)
     likelihood = soft_wpmi_log_likelihood(concept_scores, top, a=a, min_prob=min_prob, p_start=p_start, p_end=p_end)
-    return _corrected(likelihood, lam)
+    return likelihood.sub_(normaliser(likelihood, lam))
 
 
 def wpmi(
@@ -170,13 +169,34 @@ def wpmi(
     Arguments, result and errors as in ``soft_wpmi``.
     """
     _check(concept_scores, activations)
-    return _corrected(wpmi_log_likelihood(concept_scores, _top(activations, top_k), a=a, min_prob=min_prob), lam)
+    likelihood = wpmi_log_likelihood(concept_scores, _top(activations, top_k), a=a, min_prob=min_prob)
+    return likelihood.sub_(normaliser(likelihood, lam))
 
 
-def _corrected(likelihood: torch.Tensor, lam: float) -> torch.Tensor:
-    """L - lam * (log of the mean over units of exp L), changing ``likelihood`` in place."""
-    normaliser = torch.logsumexp(likelihood, dim=0) - math.log(len(likelihood))
-    return likelihood.sub_(normaliser, alpha=lam)
+def normaliser(likelihood: torch.Tensor, lam: float) -> torch.Tensor:
+    """What wpmi and soft_wpmi subtract from L (units, concepts): lam * log of the mean over units of exp L.
+
+    >>> normaliser(torch.tensor([[0.0, -1.0], [0.0, -1.0]]), 0.5)
+    tensor([ 0.0000, -0.5000])
+    """
+    return lam * (torch.logsumexp(likelihood, dim=0) - math.log(len(likelihood)))
+
+
+def reorder_count(images: int, top_fraction: float) -> int:
+    """How many top images rank_reorder looks at.
+
+    Raises:
+        ValueError: the share is less than one image, or more than all.
+
+    >>> reorder_count(150, 0.05)
+    7
+    """
+    count = int(images * top_fraction)
+    if not 1 <= count <= images:
+        raise ValueError(
+            f"top_fraction: expected a share of {images} images that is 1 image to all; got {top_fraction}"
+        )
+    return count
 
 
 def _top(activations: torch.Tensor, top_k: int) -> torch.Tensor:

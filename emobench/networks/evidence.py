@@ -1,16 +1,54 @@
-"""Held-out evidence for descriptions: the units' activations against measured concepts, on images not used before."""
+"""Evidence for descriptions: the last layer's known answer, measured concepts on held-out images, and the profiles."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from emobench.faces.imageset import ImageSet
+from emobench.functional.dissection import ConceptScores
 from emobench.functional.faithfulness import description_auroc
+from emobench.networks.dissecting import Tables
 from emobench.networks.recording import load_activations
+from emobench.params import Edit
 from emobench.vocabulary import CLASSES
 
 LAYERS_TESTED = ("lin1", "lin2")
+SHOWN = ("prop_interp", "prop_significant", "effect", "overall_acc", "overall_chance", "measured_auprc_described")
+
+
+def evidence(
+    units: Mapping[str, pd.DataFrame], imageset: ImageSet, annotations: pd.DataFrame, recordings: Mapping[str, Path],
+    *, edit: Edit, seed: int,
+) -> dict[str, dict]:  # fmt: skip
+    """The known answer (lin3) and, where concepts are measured, the evidence on kept val and test images.
+
+    Args:
+        units: network -> unit table.
+        imageset: the images.
+        annotations: all images' measured concepts, a column a concept.
+        recordings: network -> folder of its activations.
+        edit: whose concept set and function are held against the annotations.
+        seed: of the random descriptions.
+
+    Returns:
+        ``lin3``: concept set -> function -> see own_class_units; and for each network, see description_evidence.
+    """
+    trained = units["trained"]
+    sets = trained.loc[trained.description.isin(CLASSES), "concept_set"].unique()
+    named = trained[trained.concept_set.isin(sets)].groupby(["concept_set", "similarity_fn"], sort=False)
+    proof: dict[str, dict] = {"lin3": {name: {} for name in sets}}
+    for (name, function), table in named:
+        proof["lin3"][name][function] = own_class_units(table)
+    if annotations.notna().to_numpy().any():
+        rows = imageset.evaluation_rows()["val_test"]
+        rows, digest = rows[imageset.kept[rows]], imageset.digest()
+        for network, table in units.items():
+            chosen = table[(table.concept_set == edit.concept_set) & (table.similarity_fn == edit.similarity_fn)]
+            proof[network] = description_evidence(chosen, annotations, recordings[network], digest, rows, seed=seed)
+    return proof
 
 
 def own_class_units(units: pd.DataFrame) -> dict[str, int]:
@@ -62,3 +100,25 @@ def description_evidence(
             "units": int(scores.isfinite().sum()),
         }
     return result
+
+
+def layer_metrics(layers: pd.DataFrame, function: str) -> dict[str, dict]:
+    """The numbers of one function that DVC compares: concept set -> layer -> SHOWN."""
+    chosen = layers[layers.similarity_fn == function]
+    return {
+        name: group.set_index("layer")[list(SHOWN)].to_dict("index") for name, group in chosen.groupby("concept_set")
+    }
+
+
+def profiles(tables: Tables, sets: Sequence[ConceptScores]) -> dict[str, np.ndarray]:
+    """What the atlas shows of each unit, all layers in forward order.
+
+    Returns:
+        ``similarity_<set>`` float16 (units, concepts) with ``concepts_<set>``, and ``class_activation`` float32
+        (units, classes): mean activation on kept val images of a class, standardised by the unit's mean and sd there.
+    """
+    arrays = {"class_activation": torch.cat(tables.class_means).numpy()}
+    for one in sets:
+        arrays[f"similarity_{one.name}"] = torch.cat(tables.similarity[one.name]).half().numpy()
+        arrays[f"concepts_{one.name}"] = np.array(one.concepts)
+    return arrays

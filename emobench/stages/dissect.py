@@ -4,34 +4,37 @@ import pandas as pd
 
 from emobench.concepts.embeddings import load_concept_scores
 from emobench.faces.imageset import load_imageset
-from emobench.files import write_csv, write_json, write_parquet
+from emobench.files import write_arrays, write_csv, write_json, write_parquet
 from emobench.layout import Layout
-from emobench.networks.dissecting import dissect_networks, evidence, side_by_side
+from emobench.networks.dissecting import Images, dissect_networks, side_by_side
+from emobench.networks.evidence import evidence, layer_metrics, profiles
 from emobench.params import Params
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes the unit tables (trained and untrained), the layer table, a plot of it, metrics and the evidence."""
+    """Writes the tables of units, layers, evidence and nulls, the profiles for the atlas, and the metrics."""
     imageset, folder = load_imageset(layout.data), layout.artifacts
     recordings = {"trained": folder / "activations"}
     if params.record.untrained:
         recordings["untrained"] = folder / "activations_untrained"
-    probe = imageset.probe_rows(params.dissect.probe)
-    sets = load_concept_scores(folder, imageset.digest(), probe, params.concept_sets)
-    units, layers = dissect_networks(params.dissect, imageset, sets, recordings, params.seed)
-    table = side_by_side(layers)
+    if params.record.noise:
+        recordings["noisy"] = folder / "activations_noisy"
+    embeddings, sets = load_concept_scores(folder, imageset.digest(), params.concept_sets)
+    annotations = pd.read_parquet(layout.data / "annotations.parquet").drop(columns="image_id")
+    images = Images(imageset, embeddings, sets, annotations)
+    found = dissect_networks(params.dissect, images, recordings, profiled=params.edit.similarity_fn, seed=params.seed)
+    units = {network: pd.concat(tables.units, ignore_index=True) for network, tables in found.items()}
+    layers = side_by_side({network: pd.DataFrame(tables.layers) for network, tables in found.items()})
     write_parquet(folder / "units.parquet", units["trained"])
     write_parquet(folder / "units_untrained.parquet", units.get("untrained", units["trained"].head(0)))
-    write_parquet(folder / "layers.parquet", table)
-    write_csv(layout.reports / "interpretability.csv", table)
-    shown = table[table.similarity_fn == params.edit.similarity_fn]
-    metrics = {
-        name: group.set_index("layer")[["prop_interp", "overall_acc", "overall_chance"]].to_dict("index")
-        for name, group in shown.groupby("concept_set")
-    }
-    write_json(layout.reports / "dissect.json", {"limited": int(params.data.limit > 0)} | metrics)
-    annotations = pd.read_parquet(layout.data / "annotations.parquet").drop(columns="image_id")
-    chosen = {name: table[table.similarity_fn == params.edit.similarity_fn] for name, table in units.items()}
-    options = {"concept_set": params.edit.concept_set, "seed": params.seed}
-    proof = evidence(chosen, imageset, annotations, recordings, **options)
+    write_parquet(folder / "layers.parquet", layers)
+    for name in ("evidence", "nulls"):
+        rows = [{"network": network, **row} for network, tables in found.items() for row in getattr(tables, name)]
+        write_parquet(folder / f"{name}.parquet", pd.DataFrame(rows))
+    write_arrays(folder / "profiles.npz", profiles(found["trained"], sets))
+    write_csv(layout.reports / "interpretability.csv", layers)
+    limited = {"limited": int(params.data.limit > 0)}
+    write_json(layout.reports / "dissect.json", limited | layer_metrics(layers, params.edit.similarity_fn))
+    options = {"edit": params.edit, "seed": params.seed}
+    proof = evidence(units, imageset, annotations, recordings, **options)
     write_json(layout.reports / "proof.json", {"evidence": params.annotate.source} | proof)

@@ -28,7 +28,9 @@ def tiny_params() -> Params:
             DEMO.data, synthetic=dataclasses.replace(DEMO.data.synthetic, train=150, val=60, test=60)
         ),
         baseline=dataclasses.replace(DEMO.baseline, width=1 / 32, epochs=1, batch_size=50),
-        dissect=dataclasses.replace(DEMO.dissect, soft_wpmi=dataclasses.replace(DEMO.dissect.soft_wpmi, top_k=20)),
+        dissect=dataclasses.replace(
+            DEMO.dissect, soft_wpmi=dataclasses.replace(DEMO.dissect.soft_wpmi, top_k=20), null_draws=200, resamples=2
+        ),
     )
 
 
@@ -99,16 +101,80 @@ def test_dissection_describes_every_unit_with_every_set(benchmark_run) -> None:
     params, layout = benchmark_run
     units = pd.read_parquet(layout.artifacts / "units.parquet")
     layers = pd.read_parquet(layout.artifacts / "layers.parquet")
-    assert len(layers) == 11 * 2
+    assert len(layers) == 11 * 2 * 5
     assert not units.duplicated(["layer", "unit", "concept_set", "similarity_fn"]).any()
-    counts = units.groupby(["layer", "concept_set"]).size().to_dict()
-    assert all(counts[row.layer, row.concept_set] == row.num_units for row in layers.itertuples())
-    shares = units[units.similarity > params.dissect.tau].groupby(["layer", "concept_set"]).size()
-    wanted = layers.set_index(["layer", "concept_set"])["num_interp"]
-    assert (shares.reindex(wanted.index, fill_value=0) == wanted).all()
+    key = ["layer", "concept_set", "similarity_fn"]
+    counts = units.groupby(key).size().to_dict()
+    assert all(counts[row.layer, row.concept_set, row.similarity_fn] == row.num_units for row in layers.itertuples())
+    for column, chosen in (
+        ("num_interp", units.similarity > params.dissect.tau),
+        ("num_significant", units.q_value < params.dissect.fdr),
+    ):
+        shares, wanted = units[chosen].groupby(key).size(), layers.set_index(key)[column]
+        assert (shares.reindex(wanted.index, fill_value=0) == wanted).all()
     probe = set(load_imageset(layout.data).probe_rows("train_unique"))
     assert all(len(shown) == 5 and set(shown) <= probe for shown in units.top_images)
     assert {"untrained_num_interp", "untrained_overall_acc", "lift"} <= set(layers.columns)
+
+
+def test_units_carry_null_evidence_stability_and_coherence(benchmark_run) -> None:
+    params, layout = benchmark_run
+    units = pd.read_parquet(layout.artifacts / "units.parquet")
+    alive = units[~units.dead]
+    assert units.null_p.between(0, 1).all()
+    assert (units.q_value >= units.null_p - 1e-12).all()
+    for source in ("clip", "measured"):
+        for metric in ("f1", "iou", "auprc"):
+            assert alive[f"{source}_{metric}"].dropna().between(0, 1).all()
+    # Embeddings that are the truth: CLIP's evidence and the measured one agree.
+    assert alive.clip_pearson.corr(alive.measured_pearson) > 0.5
+    assert units.stability.isin([0, 0.5, 1]).all()
+    assert units.stability_noise.isin([0, 1]).all()
+    assert units.agreement.isin([0, 0.25, 0.5, 0.75, 1]).all()
+    assert units.clarity.between(-1, 1).all()
+    assert units.polysemanticity.between(0, 2).all()
+    first = units[(units.layer == "lin3") & (units.concept_set == "expressions")]
+    assert first.groupby("unit").clarity.nunique().eq(1).all()
+    layers = pd.read_parquet(layout.artifacts / "layers.parquet").set_index(["layer", "concept_set", "similarity_fn"])
+    means = units.groupby(["layer", "concept_set", "similarity_fn"])[["stability", "measured_auprc", "clarity"]].mean()
+    named = {"measured_auprc_described": "measured_auprc", "stability": "stability", "clarity": "clarity"}
+    for column, source in named.items():
+        np.testing.assert_allclose(layers[column], means[source].reindex(layers.index), atol=1e-5)
+
+
+def test_evidence_nulls_and_profiles_are_complete(benchmark_run) -> None:
+    params, layout = benchmark_run
+    evidence = pd.read_parquet(layout.artifacts / "evidence.parquet")
+    assert len(evidence) == 2 * 11 * 2 * 5 * 2 * 5
+    known = evidence.dropna(subset=["described"])
+    assert (known.best >= known[["described", "random", "constant"]].max(axis=1) - 1e-9).all()
+    nulls = pd.read_parquet(layout.artifacts / "nulls.parquet")
+    assert len(nulls) == 2 * 11 * 2 * 5
+    assert all(len(row.concepts) == len(row.null_shares) == len(row.unit_shares) for row in nulls.itertuples())
+    with np.load(layout.artifacts / "profiles.npz", allow_pickle=False) as file:
+        count = len(pd.read_parquet(layout.artifacts / "units.parquet")) // 10
+        assert file["class_activation"].shape == (count, 7)
+        assert file["similarity_expressions"].shape == (count, 25)
+        assert file["concepts_emotions"].tolist() == list(CLASSES)
+
+
+def test_a_probe_smaller_than_top_k_is_one_clear_line(benchmark_run) -> None:
+    params, layout = benchmark_run
+    large = dataclasses.replace(params.dissect, wpmi=dataclasses.replace(params.dissect.wpmi, top_k=1000))
+    with pytest.raises(UserError, match=r"params: dissect.wpmi.top_k is 1000; the probe has \d+ images"):
+        dissect.run(dataclasses.replace(params, dissect=large), layout)
+
+
+def test_activations_that_are_not_finite_are_named(benchmark_run, tmp_path) -> None:
+    params, layout = benchmark_run
+    other = Layout("demo", tmp_path / "copy")
+    shutil.copytree(layout.root, other.root)
+    path = other.artifacts / "activations" / "lin1.npy"
+    stored = np.load(path)
+    stored[3, 2] = np.inf
+    np.save(path, stored)
+    with pytest.raises(UserError, match=r"lin1.npy has NaN or infinite activations"):
+        dissect.run(params, other)
 
 
 def test_evidence_is_the_same_when_computed_again(benchmark_run) -> None:
@@ -118,7 +184,8 @@ def test_evidence_is_the_same_when_computed_again(benchmark_run) -> None:
     assert before == ((layout.reports / "proof.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes())
     proof = json.loads(before[0])
     assert proof["evidence"] == "truth"
-    assert proof["lin3"]["emotions"]["units"] == 7
+    assert set(proof["lin3"]["emotions"]) == set(params.dissect.similarity_fns)
+    assert proof["lin3"]["emotions"]["wpmi"]["units"] == 7
     assert 0 < proof["trained"]["lin2"]["described"] < 1
     assert set(proof["untrained"]) == {"lin1", "lin2"}
 

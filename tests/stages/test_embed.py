@@ -36,12 +36,12 @@ def test_embeddings_say_whose_they_are_and_dissect_reads_them(tmp_path):
     with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
         assert str(file["images_digest"]) == digest
         assert str(file["clip_digest"]) == file_digest(layout.models / "clip" / "open_clip_model.safetensors")
-    emotions, expressions = load_concept_scores(layout.artifacts, digest, np.arange(9), PARAMS.concept_sets)
-    assert expressions.scores.shape == (9, 25)
+    vectors, (emotions, expressions) = load_concept_scores(layout.artifacts, digest, PARAMS.concept_sets)
+    assert (len(vectors), expressions.scores.shape) == (9, (9, 25))
     vector = clip.embed_images(load_imageset(layout.data).images[3:4])[0]
     assert float(emotions.scores[3, 1]) == pytest.approx(float(vector @ clip.embed_texts(["disgust"])[0]), abs=1e-5)
     with pytest.raises(UserError, match="another image set"):
-        load_concept_scores(layout.artifacts, "0" * 64, np.arange(9), PARAMS.concept_sets)
+        load_concept_scores(layout.artifacts, "0" * 64, PARAMS.concept_sets)
 
 
 def test_a_set_the_clip_was_not_taught_is_refused(tmp_path):
