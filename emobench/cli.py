@@ -159,8 +159,7 @@ def where(as_json: bool) -> None:
     found = {name: str(page) if page.is_file() else None for name, page in files.items()}
     lines = [f"{name + ':':24} {page or 'not written yet; run dvc repro'}" for name, page in found.items()]
     lines.append(f"{'MLflow UI:':24} make ui, then open http://127.0.0.1:5000")
-    values = {name.replace(" ", "_"): page for name, page in found.items()}
-    _say({"benchmark": layout.name, **values}, lines, as_json)
+    _say({"benchmark": layout.name, **{name.replace(" ", "_"): found[name] for name in found}}, lines, as_json)
 
 
 def _say(values: Any, lines: Sequence[str], as_json: bool) -> None:
@@ -233,8 +232,7 @@ def completion(shell: str) -> None:
     bash: eval "$(emobench completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish: emobench completion fish >
     ~/.config/fish/completions/emobench.fish
     """
-    script = get_completion_class(shell)
-    click.echo(script(main, {}, "emobench", "_EMOBENCH_COMPLETE").source())
+    click.echo(get_completion_class(shell)(main, {}, "emobench", "_EMOBENCH_COMPLETE").source())
 
 
 @main.command()
