@@ -12,7 +12,10 @@ from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
-from emobench.functional.classification import class_recalls, confusion_metrics
+from emobench.functional.classification import ECE_BINS, class_recalls, confusion_metrics
+
+COUNTS_AT_ONCE = 2**22
+"""How many counts (draws x images) are held at once."""
 
 
 class McNemar(NamedTuple):
@@ -119,6 +122,68 @@ def paired_bootstrap(
             confusion_metrics(table) | {f"recall_{name}": recalls[:, index] for index, name in enumerate(class_names)}
         )
     return {name: _interval((metrics[1][name] - metrics[0][name]).numpy(), confidence) for name in metrics[0]}
+
+
+def paired_probabilities(
+    target: Tensor, baseline_logits: Tensor, edited_logits: Tensor, *, draws: int, confidence: float, seed: int
+) -> list[dict[str, Interval]]:
+    """Intervals of the differences in NLL, Brier score and calibration error, images drawn with replacement.
+
+    Args:
+        target: (images,) integers, the labels.
+        baseline_logits: (images, classes).
+        edited_logits: (configs, images, classes): several networks against the same baseline and on the same draws.
+        draws: how many samples are drawn.
+        confidence: coverage of the interval, e.g. 0.95.
+        seed: of the draws.
+
+    Returns:
+        For each configuration ``nll``, ``brier`` and ``ece``, each an Interval.
+
+    Raises:
+        ValueError: shapes that don't fit, no image, a label out of range, or NaN among the logits.
+
+    >>> logits = torch.eye(2)
+    >>> paired_probabilities(torch.tensor([0, 1]), logits, logits[None], draws=9, confidence=0.9, seed=0)[0]["nll"]
+    Interval(delta=0.0, low=0.0, high=0.0)
+    """
+    parts = _probability_parts(torch.cat([baseline_logits[None], edited_logits]), target)
+    configs, images, width = parts.shape
+    columns = parts.transpose(0, 1).reshape(images, -1)
+    rng, means = np.random.default_rng(seed), [columns.mean(0, keepdim=True)]
+    at_once = max(1, COUNTS_AT_ONCE // images)
+    for first in range(0, draws, at_once):
+        some = min(at_once, draws - first)
+        picks = rng.integers(images, size=(some, images)) + images * np.arange(some)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=some * images).reshape(some, images)
+        means.append(torch.from_numpy(counts / images) @ columns)
+    values = _from_means(torch.cat(means).reshape(-1, configs, width))
+    return [
+        {name: _interval((value[:, config] - value[:, 0]).numpy(), confidence) for name, value in values.items()}
+        for config in range(1, configs)
+    ]
+
+
+def _probability_parts(logits: Tensor, target: Tensor) -> Tensor:
+    """What each image adds to NLL, Brier score and the bins of the calibration error: (configs, images, 2 + bins)."""
+    if logits.ndim != 3 or target.shape != logits.shape[1:2] or not len(target) or logits.isnan().any():
+        raise ValueError(
+            f"logits {tuple(logits.shape)}, target {tuple(target.shape)}; "
+            "expected (configs, n, classes) without NaN, (n,), n > 0"
+        )
+    own = target.long().expand(logits.shape[:2]).unsqueeze(-1)
+    log_probabilities = logits.double().log_softmax(-1)
+    probabilities, loss = log_probabilities.exp(), -log_probabilities.gather(-1, own)
+    brier = probabilities.square().sum(-1, keepdim=True) - 2 * probabilities.gather(-1, own) + 1
+    confidence, preds = probabilities.max(-1, keepdim=True)
+    bins = (confidence * ECE_BINS).long().clamp(max=ECE_BINS - 1)
+    gaps = loss.new_zeros(*logits.shape[:2], ECE_BINS).scatter_(-1, bins, (preds == own).double() - confidence)
+    return torch.cat([loss, brier, gaps], dim=-1)
+
+
+def _from_means(means: Tensor) -> dict[str, Tensor]:
+    """NLL, Brier score and calibration error (...) from the means over images of their parts (..., 2 + bins)."""
+    return {"nll": means[..., 0], "brier": means[..., 1], "ece": means[..., 2:].abs().sum(-1)}
 
 
 def _cells(target: Tensor, baseline_preds: Tensor, edited_preds: Tensor, classes: int) -> np.ndarray:

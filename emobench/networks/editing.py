@@ -11,18 +11,17 @@ import torch
 from torch import Tensor
 
 from emobench.faces.imageset import ImageSet
-from emobench.functional.calibration import fit_temperature
-from emobench.functional.classification import label_ranks, metric_columns, probability_metrics
+from emobench.functional.classification import label_ranks, probability_metrics
 from emobench.networks.arms import configurations
-from emobench.networks.family import best_on_val
+from emobench.networks.controls import accompanied, run_controls
+from emobench.networks.family import best_on_val, family
 from emobench.networks.loading import LoadedNetwork
+from emobench.networks.measuring import CONFIGS_AT_ONCE, Measured, bench_of, joined
 from emobench.networks.sweep import sweep_logits
-from emobench.networks.target import Configuration, Target, choose_layer, stacked, unit_table
+from emobench.networks.target import Configuration, Target, choose_layer, unit_table
 from emobench.networks.vggnet import VGGNet
-from emobench.params import Edit
-from emobench.vocabulary import CLASSES
+from emobench.params import PAPER_ARMS, Edit
 
-CONFIGS_AT_ONCE = 64
 EFFECT_IMAGES = 500
 MEAN_IMAGES = 2000
 MEAN_BATCH = 256
@@ -30,25 +29,28 @@ MEAN_BATCH = 256
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found: the configurations' table, predictions (configs, images) uint8 and unit effects.
+    """What a sweep found: all configurations measured, and what each unit of some layers does.
 
     ``rows`` are the images' row numbers in the image set, ``chosen`` is the configuration that is best on val.
+    ``logits`` float32 (members, images, classes) are those of ``logit_ids``: the baseline and the judged edits.
+    ``evaluated`` is how many configurations were looked at in all, on val or everywhere.
     """
 
     layer: str
-    config_ids: list[str]
     rows: np.ndarray
-    predictions: np.ndarray
-    table: pd.DataFrame
+    measured: Measured
     effects: pd.DataFrame
     chosen: Configuration
+    logit_ids: list[str]
+    logits: np.ndarray
+    evaluated: int
 
 
 def sweep_edits(
     edit: Edit, network: LoadedNetwork, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
     *, seed: int, extra: Iterable[Configuration] = (),
 ) -> Sweep:  # fmt: skip
-    """Evaluates every configuration that params ask for, on all val and test images.
+    """Evaluates every configuration that params ask for, on all val and test images, and the controls of the judged.
 
     Args:
         edit: which arms, on which layer, within which memory.
@@ -57,28 +59,23 @@ def sweep_edits(
         layers: layers.parquet.
         units: units.parquet.
         seed: of the random controls.
-        extra: configurations of further arms for the same layer, e.g. found by a search.
+        extra: configurations of further arms for the same layer, e.g. found by a search. Their shift has to be what
+            their operation gives (see emobench.functional.edits.output_shift): the controls go by that.
     """
-    sets = imageset.evaluation_rows()
-    rows, layer = sets["val_test"], choose_layer(edit, layers)
+    layer = choose_layer(edit, layers)
     effects = leave_one_out(edit, network, imageset, layer)
     target = edit_target(edit, network, imageset, layer, units, effects)
-    configs = [*configurations(target), *extra]
+    configs, rows = [*configurations(target), *extra], imageset.evaluation_rows()["val_test"]
     print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
-    inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
-    logits = sweep_logits(network.model, layer, inputs, *stacked(configs, target.bias), memory_gib=edit.memory_gib)
-    positions = {name: np.searchsorted(rows, chosen) for name, chosen in sets.items()}
-    table = measure(configs, logits, labels, positions)
-    best = best_on_val(table)
-    return Sweep(
-        layer,
-        [configuration.config_id for configuration in configs],
-        rows,
-        logits.argmax(-1).numpy().astype(np.uint8),
-        table.assign(layer=layer, concept_set=edit.concept_set, similarity_fn=edit.similarity_fn),
-        effects,
-        next((one for one in configs if one.config_id == best), configs[0]),
-    )
+    bench = bench_of(network, imageset, target)
+    logits = bench.logits(configs)
+    edits = bench.measured(configs, logits)
+    members, best = family(edits.table, edit.paper), best_on_val(edits.table) or "baseline"
+    controls, tried = run_controls(bench, accompanied(members, configs), logits[0], seed=seed)
+    judged = ["baseline", *dict.fromkeys(members["config_id"])]
+    at = [edits.config_ids.index(name) for name in judged]
+    chosen, evaluated = configs[edits.config_ids.index(best)], len(configs) + tried
+    return Sweep(layer, rows, joined([edits, *controls]), effects, chosen, judged, logits[at].numpy(), evaluated)
 
 
 def edit_target(
@@ -87,7 +84,9 @@ def edit_target(
     """The layer with all that arms select by; unit means are taken only where an operation needs them."""
     module = network.model.get_submodule(layer)
     weight, bias = module.weight.detach().cpu(), module.bias.detach().cpu()
-    mean = mean_outputs(network, layer, imageset) if "mean" in edit.operations else None
+    mean = (
+        mean_outputs(network, layer, imageset) if "mean" in edit.operations and set(edit.arms) - {*PAPER_ARMS} else None
+    )
     own = effects[effects["layer"] == layer].reset_index(drop=True)
     return Target(edit, layer, weight, bias, mean, unit_table(edit, layer, units), own)
 
@@ -105,47 +104,6 @@ def mean_outputs(network: LoadedNetwork, layer: str, imageset: ImageSet) -> Tens
         outputs = module(network.model.inputs_of(layer, inputs)).double()
         total += outputs.reshape(len(part), len(total), -1).mean(-1).sum(0).cpu()
     return (total / len(rows)).float()
-
-
-def measure(
-    configs: list[Configuration], logits: Tensor, labels: Tensor, positions: dict[str, np.ndarray]
-) -> pd.DataFrame:
-    """The metrics of every configuration on every image set.
-
-    Args:
-        configs: the configurations.
-        logits: (configs, images, classes).
-        labels: (images,).
-        positions: image set -> positions among the images; ``val`` is what the temperatures are fitted on.
-
-    Returns:
-        A row for each configuration and image set: config_id, images, what describes the configuration, the metrics,
-        temperature, and nll_t and ece_t, measured after dividing the logits by it.
-    """
-    described = pd.DataFrame([configuration.columns() for configuration in configs])
-    numbers = dict.fromkeys(["tau", "factor", "seed", "rows_differing"], float)
-    described = described.astype({**numbers, "control_of": "str"})
-    val = torch.from_numpy(positions["val"])
-    temperature = torch.tensor([fit_temperature(one[val], labels[val]) for one in logits], dtype=torch.float64)
-    tables = []
-    for images, at in positions.items():
-        if len(at):
-            columns = _in_parts(logits[:, at], labels[at], temperature)
-            tables.append(pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1))
-    table = pd.concat(tables, ignore_index=True)
-    order = {configuration.config_id: index for index, configuration in enumerate(configs)}
-    table = table.sort_values("config_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
-    return table[["config_id", "images", *table.columns.drop(["config_id", "images"])]]
-
-
-def _in_parts(logits: Tensor, labels: Tensor, temperature: Tensor) -> dict[str, np.ndarray]:
-    """All metrics, a few configurations at a time: probabilities in double precision take room."""
-    parts = []
-    for some, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
-        scaled = probability_metrics(some / degrees[:, None, None], labels)
-        calibrated = {"temperature": degrees, "nll_t": scaled["nll"], "ece_t": scaled["ece"]}
-        parts.append(metric_columns(some, labels, CLASSES) | calibrated)
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
 def leave_one_out(edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str) -> pd.DataFrame:

@@ -7,6 +7,10 @@ from emobench.errors import UserError
 from emobench.params import PaperCell
 
 PAPER_ARM = "similarity"
+PAPER_NAME = "paper"
+"""What the published cell is called where an arm's name stands otherwise."""
+RANDOM_KINDS = ("random", "decile")
+"""Arms of the random controls (see emobench.networks.controls)."""
 
 
 def best_index(accuracy: np.ndarray, nll: np.ndarray) -> int:

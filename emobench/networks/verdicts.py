@@ -1,43 +1,59 @@
-"""Is an edit better than the baseline? The family of configurations that get a verdict, and what the tests say.
+"""Is an edit better than the baseline, and better than luck? What the tests and the controls say of the family.
 
-A verdict is given to the configuration that is best on val in each arm, and to the published cell: these are the
-family that Holm corrects, on each image set for itself. All others show uncorrected numbers.
+Holm corrects over the family (see emobench.networks.family), on each image set for itself. All other configurations
+show uncorrected numbers. An improvement also has to beat the controls that accompany the edit, and must not cost
+calibrated likelihood.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from emobench.errors import UserError
-from emobench.functional.paired import holm, mcnemar, paired_bootstrap
-from emobench.networks.family import family
+from emobench.functional.classification import probability_metrics
+from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_probabilities
+from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, family
 from emobench.params import Compare, PaperCell
 from emobench.vocabulary import CLASSES
 
 PROTOCOLS = ("test", "test_noleaks", "val_test")
 LEVEL = 0.05
+NLL_MARGIN = 0.002
+"""By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
+KEY = ["config_id", "arm", "selected_on", "images"]
+JUDGED = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "why", "accuracy", "control_p", "control_percentile"]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions uint8 (configs, images) of the named configurations, and the labels (images,) they are held against.
+    """What configurations answer, and the labels (images,) that it is held against.
 
-    ``positions``: image set -> positions among these images.
+    ``preds`` are uint8 (configs, images), in the order of ``config_ids``. ``logits`` (members, images, classes) are
+    those of ``logit_ids``: the baseline and the family. ``positions``: image set -> positions among these images.
     """
 
     config_ids: list[str]
     preds: np.ndarray
+    logit_ids: list[str]
+    logits: np.ndarray
     labels: np.ndarray
     positions: dict[str, np.ndarray]
 
-    def of(self, config_id: str, images: str) -> torch.Tensor:
+    def of(self, config_id: str, images: str) -> Tensor:
         """Predictions of one configuration on one image set: (images,) int64."""
         at = self.positions[images]
         return torch.from_numpy(self.preds[self.config_ids.index(config_id)][at].astype(np.int64))
 
-    def target(self, images: str) -> torch.Tensor:
+    def logits_of(self, config_ids: list[str], images: str) -> Tensor:
+        """Logits of some members on one image set: (members, images, classes)."""
+        at = [self.logit_ids.index(name) for name in config_ids]
+        return torch.from_numpy(np.asarray(self.logits[at][:, self.positions[images]]))
+
+    def target(self, images: str) -> Tensor:
         """Labels of one image set: (images,) int64."""
         return torch.from_numpy(self.labels[self.positions[images]].astype(np.int64))
 
@@ -55,54 +71,123 @@ def verdicts(
         seed: of the bootstrap.
 
     Returns:
-        A row for each member of the family and image set: config_id, arm, selected_on, images, gains, losses,
-        mcnemar_p, holm_p, delta_*, ci_low_*, ci_high_*, control_percentile (NaN: there are no controls), verdict.
+        A row for each member of the family and image set: KEY, JUDGED, random_p95, uniform_accuracy, inverse_accuracy
+        and rows_differing (see _beside_controls), nll, brier, ece and the same after temperature (``_t``), and
+        delta_*, ci_low_*, ci_high_* of these, of accuracy, balanced_accuracy, macro_f1 and each class's recall.
     """
     members = family(configs, paper)
-    tables = []
-    for images in PROTOCOLS:
-        if len(members) and len(predictions.positions[images]):
-            compared = [_compared(predictions, name, images, compare, seed) for name in members["config_id"]]
-            table = pd.concat([members, pd.DataFrame(compared)], axis=1)
-            tables.append(table.assign(images=images, holm_p=_corrected(table), control_percentile=np.nan))
+    options = {"draws": compare.bootstrap_draws, "confidence": compare.confidence, "seed": seed}
+    tables = [
+        _judged(configs[configs["images"] == images].set_index("config_id"), predictions, members, images, options)
+        for images in PROTOCOLS
+        if len(members) and len(predictions.positions[images])
+    ]
     if not tables:
         raise UserError("no edit can be judged: every configuration is degenerate; expected other edit.taus")
-    result = pd.concat(tables, ignore_index=True)
-    result["verdict"] = [verdict(*row) for row in zip(result["gains"], result["losses"], result["holm_p"], strict=True)]
-    key = ["config_id", "arm", "selected_on", "images"]
-    tested = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "control_percentile"]
-    return result[[*key, *tested, *result.columns.drop([*key, *tested])]]
+    return pd.concat(tables, ignore_index=True)
 
 
-def verdict(gains: int, losses: int, p_value: float) -> str:
-    """What the corrected test allows to say without random controls, which an improvement has to beat as well.
+def _judged(
+    chosen: pd.DataFrame, predictions: Predictions, members: pd.DataFrame, images: str, options: dict
+) -> pd.DataFrame:
+    """The verdicts on one image set; ``chosen`` is configs.parquet on it, by config_id."""
+    parts = [
+        members.assign(images=images),
+        pd.DataFrame([_compared(predictions, name, images, options) for name in members["config_id"]]),
+        pd.DataFrame([_beside_controls(chosen, member) for member in members.to_dict("records")]),
+        pd.DataFrame(_reliability(predictions, members["config_id"].tolist(), chosen["temperature"], images, options)),
+    ]
+    table = pd.concat(parts, axis=1)
+    table["holm_p"] = _corrected(table)
+    table[["verdict", "why"]] = [verdict(row) for row in table.to_dict("records")]
+    return table[[*KEY, *JUDGED, *table.columns.drop([*KEY, *JUDGED])]]
 
-    >>> verdict(1, 30, 0.001), verdict(30, 1, 0.001), verdict(30, 25, 0.6)
-    ('harms', 'not judged (no controls)', 'no evidence')
+
+def verdict(row: Mapping[str, float]) -> tuple[str, str]:
+    """The verdict on one edit on one image set, and in a few words what speaks against an improvement.
+
+    ``improves``: Holm's p below LEVEL with more gains than losses; better than the 95th percentile of each kind of
+    random control (also by rank p) and than the best uniform factor; and the upper bound of the change of NLL after
+    temperature below NLL_MARGIN. ``harms``: Holm's p below LEVEL with more losses than gains. Else ``no evidence``;
+    without controls an improvement is ``not judged (no controls)``.
+
+    Args:
+        row: gains, losses, holm_p, accuracy, control_p, random_p95, uniform_accuracy, ci_high_nll_t.
     """
-    if p_value >= LEVEL or gains == losses:
-        return "no evidence"
-    return "harms" if losses > gains else "not judged (no controls)"
+    significant = row["holm_p"] < LEVEL and row["gains"] != row["losses"]
+    if significant and row["losses"] > row["gains"]:
+        return "harms", ""
+    against = [] if significant else [f"Holm p = {row['holm_p']:.2g}"]
+    if np.isnan(row["control_p"]):
+        return ("no evidence", against[0]) if against else ("not judged (no controls)", "")
+    if not (row["control_p"] < LEVEL and row["accuracy"] > row["random_p95"]):
+        against.append(f"random controls do as well (p = {row['control_p']:.2g})")
+    if not row["accuracy"] > row["uniform_accuracy"]:
+        against.append("a uniform factor does as well")
+    if not row["ci_high_nll_t"] < NLL_MARGIN:
+        against.append(f"NLL after temperature may rise by {row['ci_high_nll_t']:.2g}")
+    return ("no evidence", "; ".join(against)) if against else ("improves", "")
 
 
-def _compared(predictions: Predictions, config_id: str, images: str, compare: Compare, seed: int) -> dict[str, float]:
+def _compared(predictions: Predictions, config_id: str, images: str, options: dict) -> dict[str, float]:
     """Counts, p-value, differences and intervals of one configuration on one image set."""
     target = predictions.target(images)
     before, after = (predictions.of(name, images) for name in ("baseline", config_id))
     gains, losses, p_value = mcnemar(before == target, after == target)
-    intervals = paired_bootstrap(
-        target,
-        before,
-        after,
-        draws=compare.bootstrap_draws,
-        confidence=compare.confidence,
-        seed=seed,
-        class_names=CLASSES,
-    )
-    columns: dict[str, float] = {"gains": gains, "losses": losses, "mcnemar_p": p_value}
-    for name, interval in intervals.items():
-        columns |= {f"delta_{name}": interval.delta, f"ci_low_{name}": interval.low, f"ci_high_{name}": interval.high}
-    return columns
+    intervals = paired_bootstrap(target, before, after, class_names=CLASSES, **options)
+    return {"gains": gains, "losses": losses, "mcnemar_p": p_value} | _columns(intervals)
+
+
+def _columns(intervals: Mapping[str, tuple[float, float, float]], suffix: str = "") -> dict[str, float]:
+    """Intervals as columns delta_*, ci_low_*, ci_high_*."""
+    ends = ("delta", "ci_low", "ci_high")
+    return {
+        f"{end}_{name}{suffix}": value for name, one in intervals.items() for end, value in zip(ends, one, strict=True)
+    }
+
+
+def _reliability(
+    predictions: Predictions, config_ids: list[str], temperature: pd.Series, images: str, options: dict
+) -> list[dict[str, float]]:
+    """NLL, Brier score and calibration error of each member, as it is and after its temperature (``_t``)."""
+    target, names = predictions.target(images), ["baseline", *config_ids]
+    logits = predictions.logits_of(names, images)
+    degrees = torch.tensor(temperature[names].to_numpy())[:, None, None]
+    rows: list[dict[str, float]] = [{} for _ in config_ids]
+    for suffix, shown in (("", logits), ("_t", logits / degrees)):
+        measured = probability_metrics(shown[1:], target)
+        for index, intervals in enumerate(paired_probabilities(target, shown[0], shown[1:], **options)):
+            rows[index] |= {name + suffix: float(values[index]) for name, values in measured.items()}
+            rows[index] |= _columns(intervals, suffix)
+    return rows
+
+
+def _beside_controls(chosen: pd.DataFrame, member: Mapping[str, str]) -> dict[str, float]:
+    """One member beside its controls on the same images; NaN where there are none.
+
+    Args:
+        chosen: configs.parquet on one image set, by config_id.
+        member: config_id, arm, selected_on.
+
+    Returns:
+        accuracy; control_p, control_percentile and random_p95: rank p, percentage of controls below and 95th
+        percentile, each of the kind of random control that is harder to beat; uniform_accuracy and inverse_accuracy;
+        rows_differing: how many rows differ between the edit and its random controls, on average.
+    """
+    name = PAPER_NAME if member["selected_on"] == "paper" else member["arm"]
+    own = chosen[(chosen["control_of"] == member["config_id"]) & (chosen["criterion"] == name)]
+    accuracy = chosen.loc[member["config_id"], "accuracy"]
+    kinds = [own.loc[own["arm"] == kind, "accuracy"] for kind in RANDOM_KINDS]
+    kinds = [values for values in kinds if len(values)]
+    single = {kind: own.loc[own["arm"] == kind, "accuracy"] for kind in ("uniform", "inverse")}
+    return {
+        "accuracy": accuracy,
+        "control_p": max(((1 + (values >= accuracy).sum()) / (1 + len(values)) for values in kinds), default=np.nan),
+        "control_percentile": min((100 * (values < accuracy).mean() for values in kinds), default=np.nan),
+        "random_p95": max((values.quantile(0.95) for values in kinds), default=np.nan),
+        **{f"{kind}_accuracy": values.iloc[0] if len(values) else np.nan for kind, values in single.items()},
+        "rows_differing": own.loc[own["arm"].isin(RANDOM_KINDS), "rows_differing"].mean(),
+    }
 
 
 def _corrected(table: pd.DataFrame) -> pd.Series:

@@ -23,17 +23,15 @@ def run(params: Params, layout: Layout) -> None:
     ids = json.loads((folder / "prediction_ids.json").read_text())
     if ids["images_digest"] != imageset.digest():
         raise UserError(f"{folder / 'predictions.npy'} belongs to another image set; run dvc repro edit")
-    rows = np.array(ids["image_rows"])
-    predictions = Predictions(
-        ids["config_ids"],
-        np.load(folder / "predictions.npy", mmap_mode="r", allow_pickle=False),
-        imageset.labels[rows],
-        {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()},
-    )
+    rows, files = np.array(ids["image_rows"]), ("predictions.npy", "family_logits.npy")
+    preds, logits = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in files)
+    positions = {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()}
+    labels = imageset.labels[rows]
+    predictions = Predictions(ids["config_ids"], preds, ids["logit_ids"], logits, labels, positions)
     configs = pd.read_parquet(folder / "configs.parquet")
     table = verdicts(configs, predictions, params.compare, params.edit.paper, params.seed)
     write_parquet(folder / "verdicts.parquet", table)
-    metrics = {"limited": int(params.data.limit > 0), **summary(configs, table)}
+    metrics = {"limited": int(params.data.limit > 0), "evaluated": ids["evaluated"], **summary(configs, table)}
     write_json(layout.reports / "compare.json", metrics | {"published_fer2013_percent": PUBLISHED_PERCENT})
     grid = configs.loc[configs["arm"] == PAPER_ARM, ["tau", "factor", "images", "accuracy"]]
     write_csv(layout.reports / "edit_grid.csv", grid)

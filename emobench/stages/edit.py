@@ -17,9 +17,15 @@ def run(params: Params, layout: Layout) -> None:
     network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
     layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
     sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed)
-    write_parquet(layout.artifacts / "configs.parquet", sweep.table)
-    write_array(layout.artifacts / "predictions.npy", sweep.predictions)
-    ids = {"config_ids": sweep.config_ids, "image_rows": sweep.rows.tolist(), "images_digest": imageset.digest()}
+    write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table)
+    write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
+    write_array(layout.artifacts / "family_logits.npy", sweep.logits)
+    ids = {
+        "config_ids": sweep.measured.config_ids,
+        "image_rows": sweep.rows.tolist(),
+        "images_digest": imageset.digest(),
+    }
+    ids |= {"logit_ids": sweep.logit_ids, "evaluated": sweep.evaluated}
     write_json(layout.artifacts / "prediction_ids.json", ids)
     write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
     edited = edited_state(network.model.state_dict(), sweep.layer, sweep.chosen.scale, sweep.chosen.shift)

@@ -5,7 +5,9 @@ import pytest
 import sklearn.metrics as sk
 import torch
 
-from emobench.functional.paired import holm, mcnemar, paired_bootstrap
+from emobench.functional import paired
+from emobench.functional.classification import probability_metrics
+from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_probabilities
 
 NAMES = list("abcdefg")
 
@@ -132,3 +134,57 @@ def test_bootstrap_of_bad_input():
         paired_bootstrap(same, same, same[:1], **options)
     with pytest.raises(ValueError, match="out of range; expected 0 to 1"):
         paired_bootstrap(same, same, same + 1, **options)
+
+
+def logit_sample(images=200, configs=2, seed=0):
+    rng = np.random.default_rng(seed)
+    target = rng.integers(7, size=images)
+    logits = rng.normal(size=(1 + configs, images, 7)) + 1.5 * np.eye(7)[target]
+    return torch.from_numpy(target), torch.from_numpy(logits[0]).float(), torch.from_numpy(logits[1:]).float()
+
+
+OPTIONS = {"draws": 3000, "confidence": 0.9, "seed": 1}
+
+
+def test_probabilities_measure_and_cover_what_resampling_images_gives():
+    target, before, after = logit_sample()
+    found = paired_probabilities(target, before, after, **OPTIONS)
+    rng = np.random.default_rng(2)
+    picks = torch.from_numpy(rng.integers(200, size=(400, 200)))
+    base = probability_metrics(before, target)
+    for config, intervals in enumerate(found):
+        edited = probability_metrics(after[config], target)
+        for name, interval in intervals.items():
+            assert interval.delta == pytest.approx(float(edited[name] - base[name]), abs=1e-12)
+    drawn = {name: [] for name in base}
+    for pick in picks:
+        first, second = (probability_metrics(logits[pick], target[pick]) for logits in (before, after[1]))
+        for name, values in drawn.items():
+            values.append(float(second[name] - first[name]))
+    for name, values in drawn.items():
+        interval = found[1][name]
+        width = interval.high - interval.low
+        assert interval.low == pytest.approx(np.quantile(values, 0.05), abs=0.2 * width)
+        assert interval.high == pytest.approx(np.quantile(values, 0.95), abs=0.2 * width)
+
+
+def test_probabilities_do_not_depend_on_how_many_draws_are_held(monkeypatch):
+    arguments = logit_sample(images=50)
+    whole = paired_probabilities(*arguments, **OPTIONS | {"draws": 101})
+    monkeypatch.setattr(paired, "COUNTS_AT_ONCE", 350)
+    parts = paired_probabilities(*arguments, **OPTIONS | {"draws": 101})
+    for one, other in zip(whole, parts, strict=True):
+        for name in one:
+            assert one[name] == pytest.approx(other[name], abs=1e-12)
+    assert whole != paired_probabilities(*arguments, **OPTIONS | {"draws": 101, "seed": 2})
+
+
+def test_probabilities_of_bad_input():
+    target, before, after = logit_sample(images=5)
+    for broken in (
+        (target[:4], before, after),
+        (target[:0], before[:0], after[:, :0]),
+        (target, before, after * np.nan),
+    ):
+        with pytest.raises(ValueError, match="expected .configs, n, classes. without NaN"):
+            paired_probabilities(*broken, **OPTIONS)

@@ -5,11 +5,16 @@ import edit_bench
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import binomtest
 
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_json
+from emobench.functional.calibration import fit_temperature
+from emobench.functional.classification import probability_metrics
+from emobench.networks.loading import load_network
+from emobench.networks.training import predict_logits
 from emobench.params import PaperCell
 from emobench.stages import compare, edit
 
@@ -65,6 +70,26 @@ def test_counts_and_p_values_come_from_the_predictions(layout, table):
         assert row.mcnemar_p == pytest.approx(p_value)
         assert row.holm_p >= row.mcnemar_p
         assert np.isnan(row.control_percentile)
+        assert row.verdict != "improves"
+
+
+def test_likelihood_is_compared_after_the_temperatures_of_val(layout, table):
+    imageset = load_imageset(layout.data)
+    network = load_network(layout.models / "baseline.safetensors")
+    edited = load_network(layout.models / "edited.safetensors")  # the best on val
+    labels, rows = torch.from_numpy(imageset.labels), imageset.evaluation_rows()
+    with torch.inference_mode():
+        before, after = (predict_logits(one.model, imageset.images).double() for one in (network, edited))
+    before, after = (one / fit_temperature(one[rows["val"]], labels[rows["val"]]) for one in (before, after))
+    for row in table[table.config_id == table.config_id[0]].itertuples():
+        at = rows[row.images]
+        first, second = (probability_metrics(one[at], labels[at]) for one in (before, after))
+        for name in ("nll", "brier"):
+            assert getattr(row, f"{name}_t") == pytest.approx(float(second[name]), rel=1e-3)
+            delta = float(second[name] - first[name])
+            assert getattr(row, f"delta_{name}_t") == pytest.approx(delta, abs=1e-3)
+            assert getattr(row, f"ci_low_{name}_t") <= delta + 1e-3
+            assert getattr(row, f"ci_high_{name}_t") >= delta - 1e-3
 
 
 def test_metrics_and_plot(layout, table):
@@ -78,6 +103,7 @@ def test_metrics_and_plot(layout, table):
         assert metrics["baseline"][images] == pytest.approx(baseline)
         assert chosen[images] == pytest.approx(edited)
         assert chosen["delta"][images] == pytest.approx(edited - baseline)
+    assert metrics["evaluated"] == 19
     assert metrics["published_fer2013_percent"]["baseline"] == 69.420451
     grid = pd.read_csv(layout.reports / "edit_grid.csv")
     assert len(grid) == 4 * 3 * 4

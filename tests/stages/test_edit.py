@@ -79,15 +79,15 @@ def test_a_configuration_is_the_edited_network_run_again(layout, configs):
     units = every[(every.layer == layer) & (every.concept_set == "expressions")].sort_values("unit")
     effects = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
     means = mean_outputs(load_network(layout.models / "baseline.safetensors"), layer, imageset).tolist()
-    for position, config_id in list(enumerate(ids["config_ids"]))[::3]:  # every third: each arm and each operation
-        network = load_network(layout.models / "baseline.safetensors")
+    network = load_network(layout.models / "baseline.safetensors")
+    state = {name: value.clone() for name, value in network.model.state_dict().items()}
+    for position, config_id in list(enumerate(ids["config_ids"]))[::4]:  # every fourth: each arm and each operation
         table = configs[configs.config_id == config_id].set_index("images")
         row = table.iloc[0]
-        module = network.model.get_submodule(layer)
-        own = effects[effects.layer == layer]
-        scale, shift = plain_edit(row, units, own, module.weight.detach(), module.bias.tolist(), means)
+        own, (weight, bias) = effects[effects.layer == layer], (state[f"{layer}.{name}"] for name in ("weight", "bias"))
+        scale, shift = plain_edit(row, units, own, weight, bias.tolist(), means)
         assert (row.n_up, row.n_down) == ((scale > 1).sum(), (scale < 1).sum())
-        network.model.load_state_dict(edited_state(network.model.state_dict(), layer, scale, shift))
+        network.model.load_state_dict(edited_state(state, layer, scale, shift))
         with torch.inference_mode():
             logits = predict_logits(network.model, imageset.images)
         assert (preds[position] == logits[rows["val_test"]].argmax(-1).numpy()).mean() > 0.98
@@ -175,6 +175,8 @@ def test_unit_effects_are_networks_without_that_unit(layout, layer):
 
 def test_the_edited_layer_has_effects_too(tmp_path):
     layout = edit_bench.write_benchmark(tmp_path, val=12, test=12)
-    edit.run(edit_bench.small_params(layer="conv1b", arms=["effect"]), layout)
+    edit.run(edit_bench.small_params(layer="conv1b", arms=["weight_norm", "effect"], operations=["zero"]), layout)
     table = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
     assert table.layer.unique().tolist() == ["lin1", "lin2", "conv1b"]
+    assert pd.read_parquet(layout.artifacts / "configs.parquet").control_of.isna().all()  # no draws, no controls
+    assert json.loads((layout.artifacts / "prediction_ids.json").read_text())["evaluated"] == 1 + 3 + 2
