@@ -27,13 +27,15 @@ from torch import Tensor
 
 from emobench.functional.compiled import F32, compiled, in_threads
 
+UNDEFINED = F32(-1e25)
+"""A best similarity below this stands for minus infinity: no concept had a positive mean score."""
 DRAWS_AT_ONCE = 512
 """Draws whose best concept is looked for in one go: the two matrices' part then stays in a core's cache."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """Similarity to the best concept in null draws: mean, sd and a sample (draws,), and how often each concept is best.
+    """Similarity to the best concept in null draws: mean, sd and a sample (n,), and how often each concept is best.
 
     ``exceeding``: (units,), how many draws reach the unit's observed value. ``mean`` and ``sd`` are (units,).
     ``best``: (concepts,) shares that sum to 1.
@@ -137,25 +139,30 @@ class Asymptotic:
         draws, concepts = self.moving.shape
         arrays = [np.ascontiguousarray(matrix.float().T.numpy()) for matrix in (self.still, self.moving)]
         numbers = [vector.float().contiguous().numpy() for vector in (first, second, observed)]
-        exceeding, sums = np.zeros(len(first), np.int64), np.zeros((2, len(first)))
+        exceeding, sums = np.zeros(len(first), np.int64), np.zeros((3, len(first)))
+        centre = np.where(np.isfinite(numbers[2]), numbers[2], F32(0))
         parts = np.linspace(0, len(first), 4 * torch.get_num_threads() + 1, dtype=int)
         in_threads(
-            lambda part: _best_of_draws(*arrays, *(vector[part] for vector in numbers), exceeding[part], sums[:, part]),
+            lambda part: _best_of_draws(
+                *arrays, *(vector[part] for vector in (*numbers, centre)), exceeding[part], sums[:, part]
+            ),
             [slice(*pair) for pair in pairwise(parts)],
         )
-        mean = torch.from_numpy(sums[0] / draws) + observed.double()
-        sd = torch.from_numpy(np.sqrt(np.maximum(sums[1] - sums[0] ** 2 / draws, 0) / (draws - 1)))
+        count = np.maximum(sums[2], 2)
+        mean = torch.from_numpy(sums[0] / count + centre)
+        sd = torch.from_numpy(np.sqrt(np.maximum(sums[1] - sums[0] ** 2 / count, 0) / (count - 1)))
         # A sample over units and draws: each draw at another unit.
         unit = torch.arange(draws) % len(first)
         sample, winner = (first[unit, None] * self.still + second[unit, None] * self.moving).max(dim=1)
         best = torch.bincount(winner, minlength=concepts).double() / draws
-        return Best(torch.from_numpy(exceeding), draws, mean, sd, sample, best)
+        defined = sample[sample > float(UNDEFINED)] if (sample > float(UNDEFINED)).any() else sample[:1] * torch.nan
+        return Best(torch.from_numpy(exceeding), draws, mean, sd, defined, best)
 
 
 @partial(compiled, fastmath=frozenset({"contract", "reassoc", "nsz"}))
 def _best_of_draws(
     still: np.ndarray, moving: np.ndarray, first: np.ndarray, second: np.ndarray, observed: np.ndarray,
-    exceeding: np.ndarray, sums: np.ndarray,
+    centre: np.ndarray, exceeding: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
     """For each unit over all draws: how often the best concept reaches the observed, and sums of its distance to it.
 
@@ -165,8 +172,9 @@ def _best_of_draws(
         first: (units,).
         second: (units,).
         observed: (units,).
+        centre: (units,), what distances are taken from: near the draws, so that their squares stay exact.
         exceeding: (units,), counted up.
-        sums: (2, units), the distance and its square are added up.
+        sums: (3, units), the distance, its square and the number of draws with a finite best are added up.
     """
     concepts, draws = moving.shape
     best = np.empty(DRAWS_AT_ONCE, np.float32)
@@ -183,15 +191,17 @@ def _best_of_draws(
                     for d in range(count):
                         value = one * left[d] + two * right[d]
                         best[d] = value if value > best[d] else best[d]
-            total, square = F32(0), F32(0)
+            total, square, finite = F32(0), F32(0), 0
             for d in range(count):
-                distance = best[d] - observed[u]
-                found += distance >= 0
+                found += best[d] >= observed[u]
+                distance = best[d] - centre[u] if best[d] > UNDEFINED else F32(0)
                 total += distance
                 square += distance * distance
+                finite += best[d] > UNDEFINED
             exceeding[u] += found
             sums[0, u] += total
             sums[1, u] += square
+            sums[2, u] += finite
 
 
 def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) -> Tensor:
@@ -199,7 +209,9 @@ def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) 
 
     A constant column gives zeros.
     """
-    centred = (columns - columns.mean(dim=0)).double()
+    centred = columns.double()
+    # In float64, where the mean of equal float32 numbers is that number.
+    centred -= centred.mean(dim=0)
     centred /= centred.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     free = torch.randn(draws, len(values), generator=generator, dtype=torch.float64)
@@ -209,7 +221,7 @@ def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) 
 def cosine_null(concept_scores: Tensor, draws: int, generator: torch.Generator, min_norm: float = 0.0) -> Asymptotic:
     """The shared part of the null of a cosine of a unit's vector and a concept's vector over images in random order.
 
-    With x the unit's and y the concept's vector, cos = n x̄ȳ/(|x||y|) + sd(x) sd(y) Z / (sqrt(n-1) |x||y|).
+    With x the unit's and y the concept's vector, cos = (n x̄ȳ + n sd(x) sd(y) Z / sqrt(n-1)) / (|x||y|).
 
     Args:
         concept_scores: (images, concepts), as the cosine uses them: for the cubed one centred and cubed.

@@ -34,6 +34,11 @@ def similarity_ridges(results: Results) -> Picture:
         heights = base + 0.85 * counts / max(counts.max(), 1)
         label = name if layer == LAYERS[0] else None
         axes.stairs(heights, edges, baseline=base, fill=True, facecolor=color, alpha=0.55, label=label)
+        null = tables.null_of(results, layer, name)["quantiles"]
+        spot = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
+        below = base - 0.04 - 0.05 * (number % len(results.params.concept_sets))
+        label = f"random units, {name}: 5 to 95 %" if layer == LAYERS[0] else None
+        axes.plot(np.clip([null[5], null[95]], edges[0], edges[-1]), [below, below], **spot, label=label)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
     axes.text(tau, 1.05, f" τ = {tau:g}", va="bottom")
     axes.set_yticks(0.25 - np.arange(len(LAYERS)), LAYERS)
@@ -44,9 +49,11 @@ def similarity_ridges(results: Results) -> Picture:
     return Picture(
         "similarities",
         figure,
-        f"How well each unit's best concept fits, layer by layer (heights scaled per layer). Right of τ = {tau:g} a "
-        "unit counts as interpretable: see how far that line is from splitting the units in two.",
-        "Strips of histograms of best similarities, one per layer, with the threshold tau as a dashed line.",
+        f"How well each unit's best concept fits, layer by layer (heights scaled per layer). Right of τ = {tau:g} the "
+        "paper calls a unit interpretable; the bars below show where units with random top images lie. Where these "
+        "reach τ, passing it means nothing; values of two layers don't compare.",
+        "Strips of histograms of best similarities, one per layer, with the threshold tau as a dashed line and the "
+        "range of random units as a bar.",
     )
 
 
@@ -57,9 +64,15 @@ def figure_four(results: Results) -> Picture:
     units = tables.of_dissection(results.units, edit.concept_set, edit.similarity_fn)
     values = units.loc[units["layer"] == layer, "similarity"]
     above = (values > tau).mean()
-    figure, axes = new_axes(6, 3.2)
-    axes.hist(values, bins=min(60, 5 + len(values) // 20), color=SERIES[0], alpha=0.8)
+    figure, axes = new_axes(6, 3.4)
+    null = np.array(tables.null_of(results, layer, edit.concept_set)["quantiles"])
+    edges = np.histogram_bin_edges([*values, *null], bins=min(60, 5 + len(values) // 20))
+    axes.hist(values, bins=edges, color=SERIES[0], alpha=0.8, label="units")
+    # Each of the null's percentiles stands for the same number of units.
+    expected = np.diff(np.interp(edges, null, np.linspace(0, 1, len(null)), left=0, right=1)) * len(values)
+    axes.stairs(expected, edges, color=SERIES[1], linewidth=1.5, label="as many random units")
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
+    axes.legend(loc="upper right")
     axes.set_title(f"τ = {tau:g}: {above:.1%} of {len(values):,} units are above", fontweight="normal")
     axes.set(xlabel=f"best similarity ({edit.concept_set}, {edit.similarity_fn})", ylabel="units")
     axes.grid(axis="y")
@@ -67,8 +80,8 @@ def figure_four(results: Results) -> Picture:
         "figure4",
         figure,
         f"The edited layer, {layer} (figure 4 of the paper). An edit that splits at τ = {tau:g} treats {above:.1%} of "
-        "its units alike: the nearer to 100 %, the more it only scales the layer as a whole.",
-        f"Histogram of the best similarities of the units of {layer} with the threshold tau.",
+        "its units one way and the rest the other. The line is what units with random top images would score.",
+        f"Histogram of the best similarities of the units of {layer} with the threshold tau and the null.",
     )
 
 
@@ -82,6 +95,10 @@ def figure_five(results: Results) -> Picture:
     figure, axes = new_axes(6, 0.8 + 0.27 * len(shares))
     axes.barh(rows, 100 * shares["share"], color=SERIES[0], alpha=0.85, label="right descriptions")
     axes.plot(100 * shares["expected"], rows, "D", color=SERIES[1], markersize=5, label="by chance")
+    null = tables.null_of(results, layer, edit.concept_set)
+    random = dict(zip(null["concepts"], null["null_shares"], strict=True))
+    drawn = [100 * random[name] for name in shares["description"]]
+    axes.plot(drawn, rows, "|", color=INK, markersize=11, mew=2, label="random units")
     axes.set_yticks(rows, shares["description"])
     axes.invert_yaxis()
     axes.set_xlabel("% of the units with a right description")
@@ -91,37 +108,42 @@ def figure_five(results: Results) -> Picture:
         "figure5",
         figure,
         f"Which concepts the rightly described units of {layer} carry (figure 5 of the paper). A bar that reaches no "
-        "further than its diamond is what units with random top images would show.",
-        "Bars: share of each description among the rightly described units; diamonds: the same expected by chance. "
+        "further than its diamond would be right as often by chance; the tick shows how often random top images "
+        "would get that name.",
+        "Bars: share of each description among the rightly described units; diamonds: the same expected by chance; "
+        "ticks: its share among units with random top images. "
         + "; ".join(f"{row.description} {row.share:.0%}" for row in shares.head(5).itertuples()),
     )
 
 
 @in_style
 def interpretable_shares(results: Results) -> Picture:
-    """Table 1 as a figure: proportion of interpretable units by layer and concept set, beside the untrained network."""
-    function = results.params.edit.similarity_fn
-    figure, axes = new_axes(6, 3.6)
-    for number, name in enumerate(map(set_label, results.params.concept_sets)):
-        layers = tables.of_dissection(results.layers, name, function)
-        places = [LAYERS.index(layer) for layer in layers["layer"]]
-        style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
-        axes.plot(places, 100 * layers["prop_interp"], **style, label=name)
-        if "untrained_prop_interp" in layers:
-            label = f"{name}, untrained network"
-            axes.plot(
-                places, 100 * layers["untrained_prop_interp"], **style, mfc="none", ls=":", alpha=0.8, label=label
-            )
-    axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
-    axes.set(ylabel="% of units above τ", ylim=(0, 104))
-    axes.grid(axis="y")
+    """Table 1 as a figure: units above tau, and units that differ from chance, beside the untrained network."""
+    function, fdr = results.params.edit.similarity_fn, results.params.dissect.fdr
+    figure = Figure(figsize=(6, 5.6), layout="constrained")
+    rules = {"prop_interp": "% of units above τ", "prop_significant": f"% of units, FDR {fdr:.0%}"}
+    for axes, (column, text) in zip(figure.subplots(2, 1, sharex=True), rules.items(), strict=True):
+        for number, name in enumerate(map(set_label, results.params.concept_sets)):
+            layers = tables.of_dissection(results.layers, name, function)
+            places = [LAYERS.index(layer) for layer in layers["layer"]]
+            style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
+            first = column == "prop_interp"
+            axes.plot(places, 100 * layers[column], **style, label=name if first else None)
+            if f"untrained_{column}" in layers:
+                label = f"{name}, untrained network" if first else None
+                values = 100 * layers[f"untrained_{column}"]
+                axes.plot(places, values, **style, mfc="none", ls=":", alpha=0.8, label=label)
+        axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+        axes.set(ylabel=text, ylim=(-4, 104))
+        axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
     return Picture(
         "interpretable",
         figure,
-        "Share of interpretable units by layer. Where the solid line runs no higher than the dotted one of the same "
-        "network before training, the share says nothing about what training taught it.",
-        "Lines: share of interpretable units by layer for each concept set.",
+        "Units above the paper's τ, and units whose best similarity differs from random top images. Where the solid "
+        "line runs no higher than the dotted one of the same network before training, the share says nothing about "
+        "what training taught it.",
+        "Lines: share of units above tau and share of significant units by layer for each concept set.",
     )
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from emobench import __version__
 from emobench.params import LAYERS
-from emobench.reporting import tables, views
+from emobench.reporting import evidence_figures, tables, views
 from emobench.reporting.answer import answer
 from emobench.reporting.picture import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
 from emobench.reporting.results import Results
@@ -71,7 +71,8 @@ def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) 
 def sections(results: Results) -> list[Section]:
     """The parts of the page: figures first, then tables."""
     notes = clip_notes(results.clip_model)
-    dissections = list(tables.dissections(results))
+    shown = results.params.edit.similarity_fn
+    dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
     found = [
         Section(
             "edits", "What the edits change",
@@ -82,14 +83,18 @@ def sections(results: Results) -> list[Section]:
         ),
         Section(
             "layers", "What the units react to", notes,
-            ["similarities", "figure5", "figure4", "interpretable", "accuracies"],
+            ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
         ),
         Section("training", "The network", [], ["history"]),
         Section(
             "edit-tables", "Tables: edits", [], [],
             [views.edits_table(results), views.verdicts_table(results), views.class_table(results)],
         ),
-        Section("layer-tables", "Tables: layers", [], [], [views.layer_table(results, *pair) for pair in dissections]),
+        Section(
+            "layer-tables", "Tables: layers", [], [],
+            [*(views.layer_table(results, *pair) for pair in dissections), evidence_figures.overview_table(results),
+             evidence_figures.coherence_table(results)],
+        ),
         Section("clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], [views.ranking_table(results)]),
         Section(
             "data", "Tables: images and metrics", [], [],
@@ -100,7 +105,9 @@ def sections(results: Results) -> list[Section]:
     ]  # fmt: skip
     proof = results.metrics("proof")
     title = "Proof on known truth" if proof["evidence"] == "truth" else "Held-out evidence"
-    tested = [views.proof_table(proof)] if "trained" in proof else []
+    tested = [evidence_figures.known_answer_table(results)]
+    if "trained" in proof:
+        tested += [evidence_figures.truth_table(results), views.proof_table(proof)]
     return [*found[:2], Section("proof", title, views.proof_text(proof), [], tested), *found[2:]]
 
 

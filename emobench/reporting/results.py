@@ -57,6 +57,16 @@ class Results:
         return _in_forward_order(_table(self.layout.artifacts / "layers.parquet", "dissect"))
 
     @cached_property
+    def evidence(self) -> pd.DataFrame:
+        """Held-out scores of the descriptions and their controls: a row a network, layer, set, function and score."""
+        return _table(self.layout.artifacts / "evidence.parquet", "dissect")
+
+    @cached_property
+    def nulls(self) -> pd.DataFrame:
+        """What random units score and are called: a row a network, layer, concept set and function."""
+        return _table(self.layout.artifacts / "nulls.parquet", "dissect")
+
+    @cached_property
     def configs(self) -> pd.DataFrame:
         """A row a configuration (the baseline is one) and image set."""
         return _table(self.layout.artifacts / "configs.parquet", "edit")

@@ -30,6 +30,12 @@ def of_dissection(table: pd.DataFrame, concepts: str, function: str) -> pd.DataF
     return table[(table["concept_set"] == concepts) & (table["similarity_fn"] == function)]
 
 
+def null_of(results: Results, layer: str, concepts: str) -> pd.Series:
+    """The null of one layer of the trained network, for the function that the edits follow."""
+    nulls = of_dissection(results.nulls, concepts, results.params.edit.similarity_fn)
+    return nulls[(nulls["network"] == "trained") & (nulls["layer"] == layer)].iloc[0]
+
+
 def top_units(units: pd.DataFrame, count: int) -> pd.DataFrame:
     """The ``count`` units with the highest similarity of each layer and dissection, dead ones left out.
 

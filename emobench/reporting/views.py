@@ -96,7 +96,9 @@ def layer_table(results: Results, concepts: str, function: str) -> Table:
     columns = {
         "layer": ("layer", "{}"), "num_interp": ("interpretable", "{:,}"), "num_uninterp": ("other", "{:,}"),
         "prop_interp": ("share", SHARE), "untrained_prop_interp": ("share, untrained", SHARE),
+        "prop_significant": ("significant", SHARE), "untrained_prop_significant": ("significant, untrained", SHARE),
         "overall_acc": ("accuracy", SHARE), "overall_chance": ("chance", SHARE), "lift": ("lift", "{:.2f}"),
+        "measured_auprc_described": ("AUPRC", "{:.3f}"), "measured_auprc_random": ("its chance", "{:.3f}"),
         "interp_acc": ("accuracy, interpretable", SHARE), "interp_chance": ("its chance", SHARE),
         "uninterp_acc": ("accuracy, other", SHARE), "dead": ("dead", "{:.0f}"),
     }  # fmt: skip
@@ -104,7 +106,10 @@ def layer_table(results: Results, concepts: str, function: str) -> Table:
     columns = {name: column for name, column in columns.items() if name in layers}
     rows = [[text(row[name], form) for name, (_, form) in columns.items()] for row in layers.to_dict("records")]
     tau = results.params.dissect.tau
-    caption = f"Table 1 of the paper for the {concepts} ({function}), τ = {tau:g}. Lift is accuracy over chance."
+    caption = (
+        f"Table 1 of the paper for the {concepts} ({function}), τ = {tau:g}. Lift is accuracy over chance; significant "
+        "units differ from random top images; AUPRC is held-out, its chance that of a random description."
+    )
     return Table(caption, [head for head, _ in columns.values()], rows)
 
 
@@ -124,9 +129,6 @@ def proof_text(proof: Mapping[str, Any]) -> list[str]:
     lines = [f"Descriptions held against the concepts measured on images not used before ({proof['evidence']})."]
     if proof["evidence"] == "truth":
         lines = ["The faces are drawn, so what each shows is known: descriptions can be checked against the truth."]
-    for name, count in proof.get("lin3", {}).items():
-        own, units = count["own_class"], count["units"]
-        lines.append(f"Of the {units} units of lin3, {own} get their own class from the {name}.")
     return lines
 
 

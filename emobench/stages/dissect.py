@@ -31,6 +31,7 @@ def run(params: Params, layout: Layout) -> None:
     for name in ("evidence", "nulls"):
         rows = [{"network": network, **row} for network, tables in found.items() for row in getattr(tables, name)]
         write_parquet(folder / f"{name}.parquet", pd.DataFrame(rows))
+    write_csv(layout.reports / "evidence.csv", pd.read_parquet(folder / "evidence.parquet"))
     write_arrays(folder / "profiles.npz", profiles(found["trained"], sets))
     write_csv(layout.reports / "interpretability.csv", layers)
     limited = {"limited": int(params.data.limit > 0)}

@@ -3,7 +3,7 @@
 from emobench.files import replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.reporting import edit_figures, figures, tables
+from emobench.reporting import edit_figures, evidence_figures, figures, tables
 from emobench.reporting.html import render_page
 from emobench.reporting.results import Results
 
@@ -14,7 +14,7 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    pictures = [*figures.draw(results), *edit_figures.draw(results)]
+    pictures = [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
     page = layout.artifacts / "report" / "index.html"
     pages = {layout.reports / "index.html": not results.real_faces, page: True}
     texts = {path: render_page(results, pictures, pixels=pixels) for path, pixels in pages.items()}

@@ -1,6 +1,7 @@
 """A small benchmark's result files as the stages before the report write them, with numbers that agree."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def write_results(root: Path, params: Params, *, seed: int = 0, units: int = 12,
     _write(layout.reports / "baseline.json", {"limited": limited, "test": {"accuracy": 0.7}})
     _write(layout.reports / "clip.json", {"mean_auroc": 0.91, "limited": limited})
     _write(layout.models / "clip" / "clip.json", {"source": "train", "saw_labels": True, "saw_annotations": True})
-    proof = {"evidence": "truth", "lin3": {"emotions": {"own_class": 6, "units": 7}}}
+    proof = {"evidence": "truth", "lin3": {"emotions": {"soft_wpmi": {"own_class": 6, "units": 7}}}}
     proof["trained"] = {"lin2": {"described": 0.81, "random": 0.5, "units": 11}}
     _write(layout.reports / "proof.json", proof)
     columns = ["concept", "positives", "negatives", "auroc", "note"]
@@ -113,9 +114,31 @@ def write_dissection(layout: Layout, params: Params, index: pd.DataFrame, genera
             units["lift"] = units["label_accuracy"] / units["chance"]
             tables.append(units)
             rows.append({"layer": layer, "concept_set": name, "similarity_fn": "soft_wpmi", **_summary(units)})
+    _write_evidence(layout, rows, generator)
     pd.concat(tables).to_parquet(layout.artifacts / "units.parquet", index=False)
     pd.DataFrame(rows).to_parquet(layout.artifacts / "layers.parquet", index=False)
     (layout.reports / "dissect.json").write_text(json.dumps({"limited": 0}))
+
+
+def _write_evidence(layout: Layout, rows: list[dict], generator) -> None:
+    """Held-out scores and nulls of the same layers, for the trained and the untrained network."""
+    evidence, nulls = [], []
+    for row in rows:
+        key = {name: row[name] for name in ("layer", "concept_set", "similarity_fn")}
+        concepts = list(concept_set(row["concept_set"]))
+        for network in ("trained", "untrained"):
+            shares = [1 / len(concepts)] * len(concepts)
+            quantiles = np.sort(generator.normal(-0.4, 0.2, 101)).tolist()
+            drawn = {"quantiles": quantiles, "null_shares": shares, "unit_shares": shares}
+            nulls.append({"network": network, **key, "concepts": concepts, **drawn})
+            for source, metric in itertools.product(("clip", "measured"), ("f1", "iou", "pearson", "cosine", "auprc")):
+                low, middle, high = np.sort(generator.random(3))
+                scores = {"described": middle, "random": low, "constant": (low + middle) / 2, "best": high}
+                evidence.append({"network": network, **key, "source": source, "metric": metric, "units": 9, **scores})
+        measured = evidence[-11]  # the trained network's last row
+        row |= {f"measured_auprc_{name}": measured[name] for name in ("described", "random", "constant", "best")}
+    pd.DataFrame(evidence).to_parquet(layout.artifacts / "evidence.parquet", index=False)
+    pd.DataFrame(nulls).to_parquet(layout.artifacts / "nulls.parquet", index=False)
 
 
 def _summary(units: pd.DataFrame) -> dict:
@@ -125,7 +148,19 @@ def _summary(units: pd.DataFrame) -> dict:
         row[f"{group}_acc"] = units.loc[mask, "label_accuracy"].mean()
         row[f"{group}_chance"] = units.loc[mask, "chance"].mean()
     lift = row["overall_acc"] / row["overall_chance"]
-    return row | {"prop_interp": chosen.mean(), "lift": lift, "untrained_prop_interp": 0.4, "dead": 1}
+    row |= {"prop_interp": chosen.mean(), "lift": lift, "untrained_prop_interp": 0.4, "dead": 1}
+    row |= {"prop_significant": 0.8, "untrained_prop_significant": 0.3, "effect": 4.5, "untrained_effect": 1.5}
+    row |= {"stability": 0.7, "stability_noise": 0.9, "agreement": 0.4}
+    row |= {
+        f"{twin}{name}": 0.1 for twin in ("", "untrained_") for name in ("clarity", "redundancy", "polysemanticity")
+    }
+    return row | {
+        "truth_units": 10,
+        "truth_top1": 0.3,
+        "truth_top1_random": 0.04,
+        "truth_top3": 0.5,
+        "truth_top3_random": 0.12,
+    }
 
 
 def write_edits(layout: Layout, params: Params, index: pd.DataFrame, generator) -> None:

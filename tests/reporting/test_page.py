@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reporting.small_results import small_params, write_results
 
-from emobench.reporting import answer, edit_figures, figures, html, views
+from emobench.reporting import answer, edit_figures, evidence_figures, figures, html, views
 from emobench.reporting.results import Results
 
 VOID = {"meta", "link", "img", "br"}
@@ -21,7 +21,7 @@ def results(tmp_path_factory) -> Results:
 
 @pytest.fixture(scope="module")
 def pictures(results):
-    return [*figures.draw(results), *edit_figures.draw(results)]
+    return [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_svg_is_xml_with_its_own_ids_and_the_pages_colours(pictures):
 
 
 def test_figures_are_the_same_bytes_each_time(results, pictures):
-    again = [*figures.draw(results), *edit_figures.draw(results)]
+    again = [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
     assert [picture.svg for picture in again] == [picture.svg for picture in pictures]
 
 
@@ -173,6 +173,8 @@ def test_tables_hold_the_measured_numbers(results):
     assert first["share"] == f"{row['prop_interp']:.1%}"
     assert first["chance"] == f"{row['overall_chance']:.1%}"
     assert first["lift"] == f"{row['lift']:.2f}"
+    assert first["significant"] == f"{row['prop_significant']:.1%}"
+    assert first["AUPRC"] == f"{row['measured_auprc_described']:.3f}"
     ranking = views.ranking_table(results)
     assert ranking.rows[-1][:2] == ["tearful eyes", "–"]
     verdicts = views.verdicts_table(results)
@@ -182,3 +184,39 @@ def test_tables_hold_the_measured_numbers(results):
     edits = views.edits_table(results)
     assert len(edits.rows) == 4 * (1 + len(results.shown_edits()))
     assert ["a: b", "1,200"] in views.metrics_table("", {"a": {"b": 1200}}).rows
+
+
+def test_evidence_tables_hold_the_measured_numbers(results):
+    assert evidence_figures.known_answer_table(results).rows == [["emotions", "soft_wpmi", "6 of 7"]]
+    overview = evidence_figures.overview_table(results)
+    assert len(overview.rows) == len(results.layers)
+    row = results.layers.iloc[3]
+    shown = overview.rows[3]
+    assert shown[:3] == [row["layer"], row["concept_set"], row["similarity_fn"]]
+    assert f"{row['measured_auprc_described']:.3f}" in shown
+    truth = evidence_figures.truth_table(results)
+    assert truth.rows[0][1:] == ["soft_wpmi", "110", "30.0%", "4.0%", "50.0%", "12.0%"]
+    coherence = evidence_figures.coherence_table(results)
+    assert [len(row) for row in coherence.rows] == [7] * 11
+
+
+def test_held_out_figure_shows_what_was_measured_and_is_left_out_without_measurements(results, tmp_path):
+    drawn = evidence_figures.held_out(results)
+    rows = results.evidence.query(
+        "network == 'trained' and source == 'measured' and metric == 'auprc' and concept_set == 'expressions'"
+    )
+    lines = {line.get_label(): line.get_xdata() for line in drawn.figure.axes[0].lines}
+    np.testing.assert_allclose(lines["description"], rows["described"])
+    np.testing.assert_allclose(lines["best possible"], rows["best"])
+    other = Results(results.params, write_results(tmp_path, results.params))
+    other.evidence.loc[other.evidence["source"] == "measured", "described"] = np.nan
+    assert evidence_figures.held_out(other) is None
+
+
+def test_null_is_drawn_with_the_similarities(results, pictures):
+    strips = next(picture for picture in pictures if picture.name == "similarities")
+    null = results.nulls.query("network == 'trained' and layer == 'conv1a' and concept_set == 'emotions'").iloc[0]
+    bar = next(line for line in strips.figure.axes[0].lines if line.get_label() == "random units, emotions: 5 to 95 %")
+    low, high = bar.get_xdata()
+    assert high == pytest.approx(null["quantiles"][95])
+    assert low <= high
