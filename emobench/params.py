@@ -204,13 +204,14 @@ class Controls:
 class Search:
     """Searching for scales on images of one split (see emobench.networks.search); no kinds: no search.
 
-    ``joint``: layers that are searched together, beside the edited layer alone; none to leave that out. ``images``: at
-    most so many, 0 for all. ``strengths``: powers of the scales found. ``folds``: of cross-fitting, on val.
+    ``joint``: layers that are searched together, by ``joint_kinds``, beside the edited layer alone; none to leave that
+    out. ``images``: at most so many, 0 for all. ``strengths``: powers of the scales found. ``folds``: of cross-fitting.
     """
 
     kinds: list[str] = choice("free", "descriptions", "interpretable")
     split: str = choice("train", "val")
     joint: list[str] = choice(*LAYERS[:-1])
+    joint_kinds: list[str] = choice("free", "descriptions", "interpretable")
     images: int = number(0)
     pulls: list[float] = number(0)
     strengths: list[float] = number(0, 4)
@@ -337,7 +338,7 @@ def _check_edit(edit: Edit) -> None:
     if edit.paper.factor == 0 and "similarity" in edit.arms:
         raise UserError("params: edit.paper.factor is 0, but the other rows are divided by it; expected > 0")
     search = edit.search
-    if search.kinds and (not search.pulls or not search.strengths or 0 in search.strengths):
+    if (search.kinds or search.joint) and (not search.pulls or not search.strengths or 0 in search.strengths):
         raise UserError("params: edit.search.pulls and strengths need at least one value each, and no strength of 0")
     if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:
         raise UserError(f"params: edit.search.joint is {search.joint}; expected no layer, or at least two, each once")

@@ -29,6 +29,9 @@ from emobench.params import Edit, Search
 from emobench.progress import progress
 from emobench.vocabulary import CLASSES
 
+NOTHING = pd.DataFrame(columns=["layers", "kind", "pull", "strength", "nll_t", "accuracy"])
+"""What was tried where no search is asked for."""
+
 
 @dataclass(frozen=True)
 class SearchImages:
@@ -62,14 +65,11 @@ class Found:
         return f"{'+'.join(self.scales)}-{self.arm}-pull{self.pull:g}-f{self.strength:.2f}"
 
     def configuration(self) -> Configuration:
-        """As an edit of one layer; its factor is the strength.
+        """As a configuration, whose factor is the strength.
 
-        Raises:
-            ValueError: several layers.
+        That of several layers has their scales one after the other: it is measured by emobench.networks.joint alone.
         """
-        if len(self.scales) > 1:
-            raise ValueError(f"{self.config_id} edits {len(self.scales)} layers; a configuration edits one")
-        (scale,) = self.scales.values()
+        scale = torch.cat(list(self.scales.values()))
         status = "degenerate" if (scale == scale[0]).all() else "ok"
         criterion = f"{self.kind}:pull{self.pull:g}"
         return Configuration(self.config_id, self.arm, scale, status, criterion, factor=self.strength)
@@ -86,16 +86,35 @@ def search_images(search: Search, network: LoadedNetwork, imageset: ImageSet, *,
     return SearchImages(network.transform(imageset.images[rows]), labels, copies)
 
 
-def search_edits(
-    edit: Edit, network: LoadedNetwork, images: SearchImages, layers: Sequence[str], units: pd.DataFrame, *, seed: int
+def run_search(
+    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, units: pd.DataFrame, *, seed: int
 ) -> tuple[list[Found], pd.DataFrame]:
-    """Searches the scales of the rows of some layers together, for every kind in params.
+    """All searches that params ask for: in the edited layer, and in several layers together (see search_edits)."""
+    search = edit.search
+    asked = [
+        (layers, kinds)
+        for layers, kinds in (([layer], search.kinds), (search.joint, search.joint_kinds))
+        if layers and kinds
+    ]
+    if not asked:
+        return [], NOTHING
+    images = search_images(search, network, imageset, seed=seed)
+    results = [search_edits(edit, network, images, layers, kinds, units, seed=seed) for layers, kinds in asked]
+    return [one for found, _ in results for one in found], pd.concat([table for _, table in results], ignore_index=True)
+
+
+def search_edits(
+    edit: Edit, network: LoadedNetwork, images: SearchImages, layers: Sequence[str], kinds: Sequence[str],
+    units: pd.DataFrame, *, seed: int,
+) -> tuple[list[Found], pd.DataFrame]:  # fmt: skip
+    """Searches the scales of the rows of some layers together.
 
     Args:
         edit: what is asked for (edit.search), which dissection describes the units, and the bound of the memory.
         network: the baseline.
         images: the images to search on.
         layers: one layer or several.
+        kinds: see groups_of.
         units: units.parquet.
         seed: of the batches and the folds.
 
@@ -111,7 +130,7 @@ def search_edits(
     scaled = ScaledNetwork(network.model, layers, images.inputs, memory_gib=edit.memory_gib)
     tables = {layer: unit_table(edit, layer, units) for layer in scaled.layers}
     found, tried = [], []
-    for kind in search.kinds:
+    for kind in kinds:
         fit = _Fit(scaled, images, groups_of(kind, tables, edit.paper.tau), search, seed)
         if search.split == "val":
             table = fit.cross_fitted()
@@ -127,7 +146,8 @@ def search_edits(
         for pull, strengths in cells:
             scales = fit.scales(np.arange(len(images.labels)), pull)
             found += [Found(kind, pull, one, raised(scales, one)) for one in strengths]
-    return found, pd.concat(tried, ignore_index=True)
+    table = pd.concat(tried, ignore_index=True)
+    return found, table[[name for name in NOTHING if name in table]]
 
 
 def groups_of(kind: str, tables: Mapping[str, pd.DataFrame], tau: float) -> dict[str, Tensor]:

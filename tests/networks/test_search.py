@@ -14,13 +14,14 @@ from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.networks.loading import load_network
 from emobench.networks.scaled import ScaledNetwork, search_scales
-from emobench.networks.search import Found, groups_of, search_edits, search_images
+from emobench.networks.search import Found, groups_of, run_search, search_edits, search_images
 from emobench.vocabulary import CLASSES
 
 SEARCH = {
     "kinds": ["descriptions"],
     "split": "val",
     "joint": [],
+    "joint_kinds": [],
     "images": 0,
     "pulls": [0.01, 1.0],
     "strengths": [0.5, 2.0],
@@ -51,7 +52,7 @@ def search(bench, layers=("lin2",), imageset=None, seed=0, **changes):
     network, images, units = bench
     edit = edit_of(**changes)
     allowed = search_images(edit.search, network, imageset or images, seed=seed)
-    return search_edits(edit, network, allowed, layers, units, seed=seed)
+    return search_edits(edit, network, allowed, layers, edit.search.kinds, units, seed=seed)
 
 
 def tables(units, *layers):
@@ -125,9 +126,7 @@ def test_scores_are_of_images_that_the_scales_were_not_fitted_on(bench):
     for pull in SEARCH["pulls"]:
         for strength in [0.0, *SEARCH["strengths"]]:
             logits = torch.full((len(images.labels), 7), float("nan"))
-            for fitted, scored in GroupKFold(3, shuffle=True, random_state=0).split(
-                images.copies, groups=images.copies
-            ):
+            for fitted, scored in folds:
                 assert not set(images.copies[fitted]) & set(images.copies[scored])
                 scale = search_scales(scaled, images.labels, fitted, groups, pull=pull, **DESCENT)["lin2"]
                 logits[scored] = scaled.all_logits({"lin2": scale**strength}, scored)
@@ -168,8 +167,20 @@ def test_several_layers_are_searched_together(bench):
     assert found.config_id.startswith("lin1+lin2-search_descriptions_joint-pull")
     assert set(tried["layers"]) == {"lin1+lin2"}
     assert len(torch.cat(list(found.scales.values())).unique()) == 3
-    with pytest.raises(ValueError, match="edits 2 layers"):
-        found.configuration()
+    assert torch.equal(found.configuration().scale, torch.cat([found.scales["lin1"], found.scales["lin2"]]))
+
+
+def test_all_searches_of_params_are_made(bench):
+    network, imageset, units = bench
+    edit = edit_of(joint=["lin1", "lin2"], joint_kinds=["interpretable"], pulls=[1.0], strengths=[1.0])
+    found, tried = run_search(edit, network, imageset, "conv4b", units, seed=0)
+    assert [one.arm for one in found] == ["search_descriptions", "search_interpretable_joint"]
+    assert [list(one.scales) for one in found] == [["conv4b"], ["lin1", "lin2"]]
+    assert tried["layers"].tolist() == ["conv4b"] * 2 + ["lin1+lin2"] * 2
+    assert tried["strength"].tolist() == [0.0, 1.0] * 2
+    none, empty = run_search(edit_of(kinds=[]), network, imageset, "lin2", units, seed=0)
+    assert (none, len(empty)) == ([], 0)
+    assert list(empty) == list(tried)
 
 
 def test_the_same_seed_finds_the_same_and_another_does_not(bench):
