@@ -53,7 +53,7 @@ class SuffixEvaluator:
         self._into_linear = self._next.startswith("lin")
         self._bias = model.get_submodule(layer).bias
         self._gain, self._offset = _folded_norm(model, layer)
-        self._blocks = _on_each(self._cached, inputs.split(_block_images(model, layer)), self._bias.device)
+        self._blocks = _on_each(self._cached, inputs.split(block_images(model, layer)), self._bias.device)
         if self._into_linear:
             weight = model.get_submodule(self._next).weight
             # (units, positions of a unit in the next layer's input, outputs)
@@ -211,7 +211,7 @@ def _on_each(function: Callable[[Any], Any], items: Sequence[Any], device: torch
         torch.set_num_threads(threads)
 
 
-def _block_images(model: VGGNet, layer: str) -> int:
+def block_images(model: VGGNet, layer: str) -> int:
     return min(BLOCK_IMAGES, max(1, BLOCK_BYTES // output_bytes(model, layer)))
 
 

@@ -1,23 +1,34 @@
-"""Evaluating many configurations of one layer on one set of images within a bound of memory."""
+"""Evaluating many configurations of one layer on one set of images: in this process, in several, or on a Dask cluster.
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+Memory is bounded over all workers together. What is done can be kept in a folder, so that an interrupted sweep goes on
+where it was; a worker that dies costs the tasks it had, which are computed again. Neither changes a byte of the result.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from emobench.errors import UserError
-from emobench.networks.suffix import SuffixEvaluator, output_bytes
+from emobench.errors import UserError, unknown_name
+from emobench.networks.sweep_runs import Done, Kept, Memory, WorkerDiedError, in_process, in_processes, until_done
+from emobench.networks.sweep_tasks import Question, Task, cut, evaluate
 from emobench.networks.vggnet import VGGNet
+from emobench.params import LAYERS
 from emobench.progress import progress
 from emobench.vocabulary import CLASSES
 
-CONFIGS_AT_ONCE = 64
-WORKING_COPIES = 4
-"""How many copies of an image's outputs exist at the worst moment, while a block of the cache is made."""
+SAID_FROM = 10.0
+"""Seconds from which on a sweep says how long it will take."""
+CONNECT_SECONDS, WORKERS_SECONDS = 5, 30
+"""How long a Dask scheduler has to answer, and how long a cluster may be without any worker."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,16 @@ class Outcomes:
 
 
 def sweep_logits(
-    model: VGGNet, layer: str, inputs: Tensor, scales: Tensor, shifts: Tensor | None = None, *, memory_gib: float
+    model: VGGNet,
+    layer: str,
+    inputs: Tensor,
+    scales: Tensor,
+    shifts: Tensor | None = None,
+    *,
+    memory_gib: float,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    work: Path | None = None,
 ) -> Tensor:
     """Logits of every configuration on every image.
 
@@ -42,19 +62,26 @@ def sweep_logits(
         inputs: (images, 1, 40, 40), on any device.
         scales: (configs, units).
         shifts: the same shape: what is added to the scaled outputs; None for the layer's own bias, unscaled.
-        memory_gib: bound for the cached outputs and the result; the images are split so that both fit.
+        memory_gib: bound for all that the sweep holds, scales and result included, in all its processes together.
+        jobs: how many processes, one core each; 1 for this process, with as many threads as torch uses.
+        scheduler: address of a Dask scheduler, whose workers compute instead; they need emobench.
+        work: folder in which finished tasks are kept, and looked for; None to keep none.
 
     Returns:
-        (configs, images, classes) float32 on the CPU.
+        (configs, images, classes) float32 on the CPU, the same bytes for any number of workers.
 
     Raises:
-        UserError: the result alone needs more than ``memory_gib``.
+        UserError: no such layer; ``memory_gib`` is too small; no Dask or no scheduler; workers that keep dying.
+        ValueError: shapes that don't fit, or scales or shifts that are not finite.
     """
-    result = torch.empty(len(scales), len(inputs), len(CLASSES))
-    needed = result.numel() * result.element_size()
-    for configs, images, logits in _chunks(model, layer, inputs, scales, shifts, memory_gib, needed):
-        result[configs, images] = logits
-    return result
+    question = _question(model, layer, inputs, scales, shifts)
+    result = np.empty((len(scales), len(inputs), len(CLASSES)), np.float32)
+
+    def put(task: Task, found: dict[str, np.ndarray]) -> None:
+        result[slice(*task.configs), slice(*task.images)] = found["logits"]
+
+    _sweep(question, put, Memory(memory_gib, result.nbytes), jobs, scheduler, work)
+    return torch.from_numpy(result)
 
 
 def sweep_outcomes(
@@ -67,61 +94,145 @@ def sweep_outcomes(
     *,
     memory_gib: float,
     nll_on: Tensor | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    work: Path | None = None,
 ) -> Outcomes:
-    """Predictions and mean NLL of every configuration; the logits of more than a chunk of them are never held.
+    """Predictions and mean NLL of every configuration; logits are held for some configurations at a time only.
 
-    Args:
-        model: in evaluation mode.
-        layer: the layer whose rows are scaled.
-        inputs: (images, 1, 40, 40), on any device.
-        labels: (images,) integers.
-        scales: (configs, units).
-        shifts: the same shape: what is added to the scaled outputs; None for the layer's own bias, unscaled.
-        memory_gib: bound for the cached outputs and the result; the images are split so that both fit.
-        nll_on: (images,) bool, the images that the NLL is taken over; None for all.
+    ``labels`` (images,) are integers; ``nll_on`` (images,) bool says which images the NLL is taken over, None for all.
+    Everything else, and what is raised, is as for sweep_logits.
+    """
+    counted = torch.ones(len(inputs), dtype=torch.bool) if nll_on is None else nll_on
+    question = _question(model, layer, inputs, scales, shifts, labels, counted)
+    predictions = np.empty((len(scales), len(inputs)), np.uint8)
+    sums: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(scales)))
+
+    def put(task: Task, found: dict[str, np.ndarray]) -> None:
+        predictions[slice(*task.configs), slice(*task.images)] = found["predictions"]
+        sums[task.images[0]][slice(*task.configs)] = found["nll"]
+
+    _sweep(question, put, Memory(memory_gib, predictions.nbytes), jobs, scheduler, work)
+    # In the order of the images, whichever were done first: the order of a sum changes its last bits.
+    total = sum((sums[first] for first in sorted(sums)), np.zeros(len(scales)))
+    return Outcomes(predictions, total / count if (count := int(counted.sum())) else np.full(len(scales), np.nan))
+
+
+def _question(
+    model: VGGNet, layer: str, inputs: Tensor, scales: Tensor, shifts: Tensor | None, *of_images: Tensor
+) -> Question:
+    """Everything as arrays, after a look at what would only fail in a worker. ``of_images``: labels, and nll_on."""
+    if layer not in LAYERS[:-1]:
+        raise unknown_name("layer to edit", layer, LAYERS[:-1])
+    units = len(model.get_submodule(layer).weight)
+    for name, values in (("scales", scales), ("shifts", shifts)):
+        if values is not None and values.shape != (len(scales), units):
+            raise ValueError(f"{name} is {tuple(values.shape)} for {layer}; expected ({len(scales)}, {units})")
+        if values is not None and (bad := int((~values.isfinite()).any(1).sum())):
+            raise ValueError(f"{name}: {bad} of {len(values)} configurations hold NaN or infinity")
+    for name, values in zip(("labels", "nll_on"), of_images, strict=False):
+        if values.shape != (len(inputs),):
+            raise ValueError(f"{name} is {tuple(values.shape)}; there are {len(inputs)} images")
+    floats = [None if values is None else values.detach().cpu().float().numpy() for values in (inputs, scales, shifts)]
+    labels, counted = [values.cpu().numpy() for values in of_images] or (None, None)
+    return Question(model, layer, *floats, labels, counted, device=str(model.lin3.weight.device))
+
+
+def _sweep(
+    question: Question,
+    put: Callable[[Task, dict[str, np.ndarray]], None],
+    memory: Memory,
+    jobs: int,
+    scheduler: str | None,
+    work: Path | None,
+) -> None:
+    """Puts the result of every task into its place, those that were kept first."""
+    held = memory.held + question.sent_bytes - question.weight_bytes
+    tasks, each = cut(question, memory.gib * 2**30 - held)
+    memory, kept, todo = replace(memory, held=held, task=each), Kept(work, question, tasks), []
+    for task in tasks:
+        if (found := kept.load(task)) is None:
+            todo.append(task)
+        else:
+            put(task, found)
+
+    def run(some: list[Task]) -> Done:
+        if scheduler is not None:
+            return _on_cluster(question, some, memory, scheduler)
+        return in_processes(question, some, memory, jobs) if jobs > 1 else in_process(question, some, memory)
+
+    said = False
+    with progress(total=len(todo), desc=f"edit {question.layer}", unit="part") as bar:
+        for task, found, seconds in until_done(run, todo):
+            kept.save(task, found)
+            put(task, found)
+            bar.update()
+            expected = seconds * sum(one.size for one in todo) / task.size
+            if not said and expected >= SAID_FROM:
+                bar.write(_announcement(question, len(tasks) - len(todo), len(tasks), expected), sys.stderr)
+            said = True
+
+
+def _announcement(question: Question, before: int, tasks: int, seconds: float) -> str:
+    """How many configurations and images, what was done before, and how long the rest takes."""
+    unit, length = next(((unit, n) for unit, n in (("h", 3600), ("min", 60)) if seconds >= 1.5 * n), ("s", 1))
+    done = f"{before} of {tasks} parts were done before, " if before else ""
+    what = f"{len(question.scales):,} configurations on {len(question.inputs):,} images"
+    return f"edit {question.layer}: {what}, {done}about {seconds / length:.{int(unit == 'h')}f} {unit}"
+
+
+def _on_cluster(question: Question, tasks: list[Task], memory: Memory, scheduler: str) -> Done:
+    """On the workers of a Dask cluster, without joblib's own backend: that one waits for ever for a task that failed.
 
     Raises:
-        UserError: the result alone needs more than ``memory_gib``.
+        UserError: Dask isn't installed, or there is no scheduler or no worker.
+        WorkerDiedError: one task was lost with several workers, or no worker is left.
     """
-    predictions = np.empty((len(scales), len(inputs)), np.uint8)
-    counted = torch.ones(len(inputs), dtype=torch.bool) if nll_on is None else nll_on.cpu()
-    total, targets = torch.zeros(len(scales), dtype=torch.float64), labels.long().cpu()
-    for configs, images, logits in _chunks(model, layer, inputs, scales, shifts, memory_gib, predictions.nbytes):
-        predictions[configs, images] = logits.argmax(-1).byte().numpy()
-        some, wanted = logits[:, counted[images]].double(), targets[images][counted[images]]
-        losses = F.cross_entropy(some.flatten(0, 1), wanted.repeat(len(some)), reduction="none")
-        total[configs] += losses.reshape(len(some), -1).sum(1)
-    return Outcomes(predictions, (total / counted.sum()).numpy())
+    try:
+        from dask.distributed import Client, KilledWorker
+    except ImportError:
+        raise UserError("edit.scheduler needs Dask; install it: pip install 'emobench[cluster]'") from None
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"edit.scheduler: no Dask scheduler answers at {scheduler!r} ({_first_line(error)})") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+        except TimeoutError:
+            raise UserError(f"edit.scheduler: the cluster at {scheduler} has no worker") from None
+        cores = client.ncores()
+        fixed, each = len(cores) * question.sent_bytes, question.weight_bytes
+        at_once = memory.at_once(sum(cores.values()), each=each, fixed=fixed)
+        try:
+            yield from _submitted(client, question.to_send(), tasks, at_once)
+        except (KilledWorker, CancelledError, OSError) as error:
+            raise WorkerDiedError(f"Dask: {_first_line(error)}") from error
 
 
-def _chunks(
-    model: VGGNet,
-    layer: str,
-    inputs: Tensor,
-    scales: Tensor,
-    shifts: Tensor | None,
-    memory_gib: float,
-    result_bytes: int,
-) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yields which configurations, which images, and their logits on the CPU."""
-    left = memory_gib * 2**30 - result_bytes
-    if left <= 0:
-        raise UserError(
-            f"params: edit.memory_gib is {memory_gib}; the results of {len(scales)} configurations on {len(inputs)} "
-            f"images alone need {memory_gib - left / 2**30:.2f}"
-        )
-    chunk = max(1, int(left / (WORKING_COPIES * output_bytes(model, layer))))
-    device = model.lin3.weight.device
-    bar = progress(total=len(scales) * math.ceil(len(inputs) / chunk), desc=f"edit {layer}", unit="config")
-    with bar:
-        for start in range(0, len(inputs), chunk):
-            images = slice(start, min(start + chunk, len(inputs)))
-            evaluator = SuffixEvaluator(model, layer, inputs[images].to(device))
-            for first in range(0, len(scales), CONFIGS_AT_ONCE):
-                configs = slice(first, min(first + CONFIGS_AT_ONCE, len(scales)))
-                yield (
-                    configs,
-                    images,
-                    evaluator.logits(scales[configs], None if shifts is None else shifts[configs]).cpu(),
-                )
-                bar.update(configs.stop - configs.start)
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _submitted(client: Any, question: Question, tasks: list[Task], at_once: int) -> Done:
+    """Yields the tasks' results; never more than so many are with the workers, for their memory."""
+    from dask.distributed import wait
+
+    # On every worker from the start: no result depends on one worker that alone has it.
+    sent = client.scatter(question, broadcast=True, hash=False)
+    waiting, running = iter(tasks), set()
+    while True:
+        running |= {client.submit(evaluate, sent, task, pure=False) for task in islice(waiting, at_once - len(running))}
+        if not running:
+            return
+        try:
+            with client.as_current():
+                finished = wait(list(running), timeout=WORKERS_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            if not client.ncores():
+                raise WorkerDiedError("no worker is left") from None
+            continue
+        for future in finished:
+            running.remove(future)
+            task, found, seconds = future.result()
+            yield task, found, seconds / at_once
