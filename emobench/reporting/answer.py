@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from emobench.reporting import tables
-from emobench.reporting.edit_figures import plain, signed
+from emobench.reporting.edit_figures import describe, signed
 from emobench.reporting.results import PUBLISHED_EDIT_ACCURACY, Results
 
 LEVEL = 0.05
@@ -46,20 +46,32 @@ def answer(results: Results) -> Answer:
     ]
     if results.paper_id is not None:
         more.append(paper_sentence(results))
-    return Answer(f"{conclusion(verdict)}: {measured}, with the best edit {edited['accuracy']:.2%}.", more, numbers)
+    more.append(controls_sentence(results, verdict))
+    on_test = results.verdicts[results.verdicts["images"] == "test"]
+    lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
+    return Answer(lead, [sentence for sentence in more if sentence], numbers)
 
 
-def conclusion(verdict: Mapping[str, Any]) -> str:
-    """The answer in a few words."""
-    if verdict["gains"] + verdict["losses"] == 0:
+def conclusion(verdicts: pd.DataFrame, chosen: Mapping[str, Any]) -> str:
+    """The answer in a few words, from the verdicts on test.
+
+    Args:
+        verdicts: of all judged edits on test.
+        chosen: the row of the edit that did best on val.
+    """
+    if chosen["verdict"] == "improves":
+        return "The edit that did best on validation helps, by more than luck and its controls explain"
+    improving = verdicts[verdicts["verdict"] == "improves"]
+    if len(improving):
+        best = improving.sort_values("accuracy", ascending=False).iloc[0]
+        return f"An edit helps by more than luck and its controls explain ({best['config_id']})"
+    if chosen["verdict"] == "harms":
+        return "Even the edit that did best on validation harms"
+    if chosen["gains"] + chosen["losses"] == 0:
         return "No edit helps"
-    if verdict["holm_p"] >= LEVEL:
-        return "No edit makes a difference that can be told from luck"
-    return (
-        "An edit helps by more than luck explains"
-        if verdict["gains"] > verdict["losses"]
-        else "Even the best edit harms"
-    )
+    if chosen["holm_p"] < LEVEL:
+        return "The gain of the best edit can't be told from that of its controls"
+    return "No edit makes a difference that can be told from luck"
 
 
 def luck(verdict: Mapping[str, Any], tested: int) -> str:
@@ -76,7 +88,20 @@ def luck(verdict: Mapping[str, Any], tested: int) -> str:
         head = f"That is {'better' if verdict['gains'] > verdict['losses'] else 'worse'} by more than luck explains"
     return (
         f"{head}: were both networks equally good, a split at least this uneven would come {often} "
-        f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}."
+        f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}"
+        f"{': ' + verdict['why'] if verdict['why'] else ''}."
+    )
+
+
+def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:
+    """Where the edit stands among its random controls, in words; nothing without controls."""
+    if pd.isna(verdict["control_p"]):
+        return ""
+    uniform, worse = verdict["uniform_accuracy"], verdict["control_percentile"]
+    return (
+        "Of edits that do the same to units drawn at random, with the same search, "
+        f"{worse:.0f} % do worse on test; the best factor for all rows alike reaches {uniform:.2%}. "
+        f"{results.evaluated:,} configurations were evaluated in all, most of them for controls."
     )
 
 
@@ -90,12 +115,3 @@ def paper_sentence(results: Results) -> str:
     if results.published is not None:
         sentence += f"; published: {results.published:.2%} to {PUBLISHED_EDIT_ACCURACY:.2%}"
     return sentence + "."
-
-
-def describe(config: pd.Series) -> str:
-    """An edit in words: layer, arm, threshold, factor."""
-    parts = [config["layer"], config["arm"]]
-    parts += [
-        f"{sign} {plain(config[key])}" for key, sign in (("tau", "τ"), ("factor", "factor")) if pd.notna(config[key])
-    ]
-    return ", ".join(parts)

@@ -3,12 +3,11 @@
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from emobench.reporting.picture import GRID, INK, MARKERS, MUTED, SERIES, Picture, in_style, new_axes
+from emobench.reporting.picture import GRID, MUTED, Picture, in_style, new_axes
 from emobench.reporting.results import IMAGE_SETS, PAPER_ARM, Results
-from emobench.reporting.tables import differences, recall_changes
+from emobench.reporting.tables import differences
 from emobench.vocabulary import CLASSES
 
 BETTER, BLACK, WHITE = matplotlib.colormaps["RdBu"], "#000000", "#ffffff"
@@ -17,9 +16,7 @@ HEAT_SETS = ("val", "test", "val_test")
 
 def draw(results: Results) -> list[Picture]:
     """All figures of this module."""
-    recalls = recall_figure(results)
-    pictures = [*heat_maps(results), *arm_curves(results), *confusion_matrices(results)]
-    return pictures if recalls is None else [*pictures, recalls]
+    return [*heat_maps(results), *confusion_matrices(results)]
 
 
 @in_style
@@ -59,78 +56,6 @@ def _heat_map(results: Results, images: str, grid: pd.DataFrame, limit: float) -
         f"The paper's grid on {IMAGE_SETS[images]}: points against {base:.2%}. Best: {signed(best['points'])} at "
         f"τ {plain(best['tau'])}, factor {best['factor']:g}.",
         f"Heat map of the change of accuracy over tau and factor on {IMAGE_SETS[images]}.",
-    )
-
-
-@in_style
-def arm_curves(results: Results) -> list[Picture]:
-    """Change of accuracy over the factor for each arm, a picture for val and for test."""
-    return [
-        _arm_curves(results, images, differences(results, images))
-        for images in ("val", "test")
-        if images in results.image_sets
-    ]
-
-
-def _arm_curves(results: Results, images: str, edits: pd.DataFrame) -> Picture:
-    figure, axes = new_axes(4.6, 3.6)
-    for number, arm in enumerate(edits["arm"].unique()):
-        _arm(axes, edits[edits["arm"] == arm], results.params.edit.paper.tau, number)
-    axes.axhline(0, color=INK, linewidth=1)
-    axes.grid(axis="y")
-    # An edit that breaks the network would press all others flat.
-    low, high = edits["points"].quantile(0.05), edits["points"].max()
-    axes.set_ylim(max(-8.0, min(low, -0.1) * 1.1), max(high, 0.1) * 1.2)
-    axes.set(xlabel="factor", ylabel="points against the baseline", title=short_name(images))
-    figure.legend(loc="outside lower center", ncols=2)
-    return Picture(
-        f"arms_{images}",
-        figure,
-        f"Every way of choosing rows, on {IMAGE_SETS[images]}; thin: the similarity arm's other thresholds. Is "
-        "similarity ahead of the arms that know no concept?",
-        f"Lines: change of accuracy over the factor for each arm on {IMAGE_SETS[images]}.",
-    )
-
-
-def _arm(axes: Axes, arm: pd.DataFrame, tau: float, number: int) -> None:
-    """One arm's line; of an arm with thresholds the paper's in bold and the others thin."""
-    name, color = arm["arm"].iloc[0], SERIES[number % len(SERIES)]
-    bold = {"color": color, "marker": MARKERS[number % len(MARKERS)], "markersize": 5, "linewidth": 1.8}
-    for value, line in arm.groupby("tau", dropna=False):
-        line = line.sort_values("factor")
-        if value != value or np.isclose(value, tau):
-            axes.plot(line["factor"], line["points"], **bold, label=name if value != value else f"{name}, τ = {tau:g}")
-        else:
-            axes.plot(line["factor"], line["points"], color=color, linewidth=0.8, alpha=0.45)
-
-
-@in_style
-def recall_figure(results: Results) -> Picture | None:
-    """Change of each class's recall on test for the paper's and the chosen edit; None if there is neither."""
-    edits = results.shown_edits()
-    if not edits:
-        return None
-    support = results.confusion(results.baseline_id).sum(1)
-    figure, axes = new_axes(4.6, 4)
-    for number, (name, config_id) in enumerate(edits.items()):
-        places = np.arange(len(CLASSES)) + 0.36 * (number - (len(edits) - 1) / 2)
-        changes = recall_changes(results, config_id)
-        bars = axes.barh(places, changes, height=0.34, color=SERIES[number], alpha=0.85, label=name)
-        axes.bar_label(bars, [signed(change) for change in changes], padding=3, size=8.5, color=INK)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(CLASSES)), [f"{name} ({count:,})" for name, count in zip(CLASSES, support, strict=True)])
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    reach = 1.5 * max(np.abs([change for config_id in edits.values() for change in recall_changes(results, config_id)]))
-    axes.set_xlim(-max(reach, 0.1), max(reach, 0.1))
-    axes.set_xlabel("change of recall on test, points")
-    axes.grid(axis="x")
-    figure.legend(loc="outside upper center", ncols=2)
-    return Picture(
-        "recalls",
-        figure,
-        "Who pays: change of each class's recall on the test images (their number in brackets).",
-        "Bars: change of recall by class for the shown edits.",
     )
 
 
@@ -196,3 +121,16 @@ def plain(value: float) -> str:
 def signed(points: float, decimals: int = 2) -> str:
     """A difference with its sign and a true minus; from 10 on without decimals, to fit into a cell."""
     return f"{points:+.{0 if abs(points) >= 10 else decimals}f}".replace("-", "−")
+
+
+def describe(config: pd.Series) -> str:
+    """An edit in words: layer, arm, what it selects by, threshold, factor."""
+    parts = [config["layer"], config["arm"]]
+    if pd.notna(config["criterion"]) and config["criterion"] != config["arm"]:
+        parts.append(str(config["criterion"]).partition(":")[2] or str(config["criterion"]))
+    if pd.notna(config["operation"]) and config["operation"] != "rows":
+        parts.append(str(config["operation"]).replace("_", " and "))
+    parts += [
+        f"{sign} {plain(config[key])}" for key, sign in (("tau", "τ"), ("factor", "factor")) if pd.notna(config[key])
+    ]
+    return ", ".join(parts)

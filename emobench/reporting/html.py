@@ -16,7 +16,7 @@ from PIL import Image
 
 from emobench import __version__
 from emobench.params import LAYERS
-from emobench.reporting import evidence_figures, tables, views
+from emobench.reporting import control_figures, evidence_figures, tables, views
 from emobench.reporting.answer import answer
 from emobench.reporting.picture import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
 from emobench.reporting.results import Results
@@ -78,7 +78,7 @@ def sections(results: Results) -> list[Section]:
             "edits", "What the edits change",
             ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
              "best on the validation images; grey: τ selects no unit, or all of them."],
-            ["grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "recalls",
+            ["controls", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano", "recalls",
              "confusion_baseline", "confusion_paper", "confusion_chosen"],
         ),
         Section(
@@ -88,7 +88,8 @@ def sections(results: Results) -> list[Section]:
         Section("training", "The network", [], ["history"]),
         Section(
             "edit-tables", "Tables: edits", [], [],
-            [views.edits_table(results), views.verdicts_table(results), views.class_table(results)],
+            [control_figures.leaderboard_table(results), views.edits_table(results), views.verdicts_table(results),
+             views.class_table(results), control_figures.published_table()],
         ),
         Section(
             "layer-tables", "Tables: layers", [], [],

@@ -67,9 +67,18 @@ class Results:
         return _table(self.layout.artifacts / "nulls.parquet", "dissect")
 
     @cached_property
-    def configs(self) -> pd.DataFrame:
-        """A row a configuration (the baseline is one) and image set."""
+    def _configs(self) -> pd.DataFrame:
         return _table(self.layout.artifacts / "configs.parquet", "edit")
+
+    @cached_property
+    def configs(self) -> pd.DataFrame:
+        """A row a configuration (the baseline is one, controls are not) and image set."""
+        return self._configs[self._configs["control_of"].isna()].reset_index(drop=True)
+
+    @cached_property
+    def controls(self) -> pd.DataFrame:
+        """The same of the controls: ``control_of`` names the edit, ``criterion`` its arm or ``paper``."""
+        return self._configs[self._configs["control_of"].notna()].reset_index(drop=True)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -89,6 +98,21 @@ class Results:
     def config_ids(self) -> list[str]:
         """Configuration of each row of ``predictions``."""
         return self._prediction_ids["config_ids"]
+
+    @property
+    def evaluated(self) -> int:
+        """How many configurations were looked at in all, most of them by controls and on val alone."""
+        return self._prediction_ids["evaluated"]
+
+    @property
+    def edit_ids(self) -> list[str]:
+        """The edits: neither the baseline nor controls."""
+        return [name for name in self.configs["config_id"].unique() if name != self.baseline_id]
+
+    @property
+    def control_ids(self) -> list[str]:
+        """The random controls."""
+        return list(self.controls.loc[self.controls["seed"].notna(), "config_id"].unique())
 
     @cached_property
     def image_rows(self) -> np.ndarray:
@@ -170,6 +194,11 @@ class Results:
         if rows.empty:
             raise UserError(f"configs.parquet has no {config_id} on {images}; run dvc repro edit")
         return rows.iloc[0]
+
+    def columns_of(self, images: str) -> tuple[np.ndarray, np.ndarray]:
+        """Which columns of ``predictions`` belong to an image set (bool), and the labels there."""
+        at = self._columns[images]
+        return at, self.imageset.labels[self.image_rows[at]]
 
     def confusion(self, config_id: str, images: str = "test") -> np.ndarray:
         """Counts (classes, classes) int64 of one configuration: rows are true classes, columns predictions."""

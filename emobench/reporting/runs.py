@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from emobench.reporting import tables
+from emobench.reporting.answers import run_files
 from emobench.reporting.edit_figures import confusion_picture
 from emobench.reporting.results import Results
 from emobench.vocabulary import CLASSES
@@ -28,7 +29,7 @@ NOTE = "mlflow.note.content"
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """One run: key in the benchmark, kind (benchmark, baseline, dissection, edit), what is logged, and its files.
+    """One run: key in the benchmark, kind (benchmark, baseline, dissection, edit, control), what is logged, files.
 
     ``pictures`` are functions: they are drawn only for a run that the store lacks.
     """
@@ -61,6 +62,9 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
     page = results.layout.reports / "index.html"
     files = {"report/index.html": page.read_bytes()} if page.is_file() else {}
+    for figure in sorted((results.layout.reports / "figures").glob("*.svg")):
+        files[f"figures/{figure.name}"] = figure.read_bytes()
+    files |= run_files(results, [results.baseline_id, *results.edit_ids])
     return RunRecord(f"benchmark/{results.params.name}", "benchmark", params, _numbers(metrics), tags, files)
 
 
@@ -78,13 +82,28 @@ def run_records(results: Results) -> Iterator[RunRecord]:
     """The nested runs of a benchmark, the baseline first."""
     configs = {name: rows for name, rows in results.configs.groupby("config_id", sort=False)}
     base = configs[results.baseline_id].set_index("images")["accuracy"]
-    shown = {config_id: name for name, config_id in results.shown_edits().items()}
+    shown = {config_id: config_id for config_id in results.verdicts["config_id"].unique()}
+    shown |= {config_id: name for name, config_id in results.shown_edits().items()}
     shown[results.baseline_id] = "baseline"
     yield _classifier(results, configs.pop(results.baseline_id), "baseline", base, shown)
     for row in results.layers.to_dict("records"):
         yield _dissection(results, row)
     for rows in configs.values():
         yield _classifier(results, rows, "edit", base, shown)
+    for keys, rows in results.controls.groupby(["control_of", "criterion", "arm"], sort=False):
+        yield _controls(rows, base, *keys)
+
+
+def _controls(rows: pd.DataFrame, base: pd.Series, control_of: str, criterion: str, kind: str) -> RunRecord:
+    """All draws of one kind of control of one edit: quantiles as metrics, every draw's accuracy as a file."""
+    metrics: dict[str, Any] = {"draws": rows["config_id"].nunique()}
+    for images, drawn in rows.groupby("images", sort=False)["accuracy"]:
+        metrics |= {f"{images}_accuracy": drawn.median(), f"{images}_delta_accuracy": drawn.median() - base[images]}
+        metrics |= {f"{images}_accuracy_p05": drawn.quantile(0.05), f"{images}_accuracy_p95": drawn.quantile(0.95)}
+    settings = {"arm": kind, "criterion": criterion, "control_of": control_of, "layer": str(rows["layer"].iloc[0])}
+    table = rows.pivot(index="config_id", columns="images", values="accuracy").reset_index()
+    files = {"draws.csv": table.to_csv(index=False, float_format="%.6g").encode()}
+    return RunRecord(f"control/{control_of}/{criterion}/{kind}", "control", settings, _numbers(metrics), {}, files)
 
 
 def _dissection(results: Results, row: Mapping[str, Any]) -> RunRecord:

@@ -80,19 +80,45 @@ def description_shares(units: pd.DataFrame, images: int) -> pd.DataFrame:
     return order.drop(columns="by_chance").reset_index(drop=True)
 
 
+def judged(results: Results) -> dict[str, str]:
+    """The edit of each arm that was best on val: arm -> config_id."""
+    chosen = results.verdicts[results.verdicts["selected_on"] == "val"].drop_duplicates("arm")
+    return dict(zip(chosen["arm"], chosen["config_id"], strict=True))
+
+
+def accompanied_name(results: Results, config_id: str) -> str:
+    """What the controls of an edit carry as criterion: its arm, or ``paper`` where only the paper chose it."""
+    arms = {name: arm for arm, name in judged(results).items()}
+    return arms.get(config_id, "paper")
+
+
+def controls_of(results: Results, config_id: str | None, name: str, images: str) -> pd.DataFrame:
+    """The controls that accompany an edit under this name, on one image set."""
+    table = results.controls
+    own = (table["control_of"] == config_id) & (table["criterion"] == name) & (table["images"] == images)
+    return table[own]
+
+
+def control_summary(results: Results) -> pd.DataFrame:
+    """How the controls of each judged edit did: a row an edit, kind of control and image set.
+
+    Returns:
+        control_of, criterion, kind, images, draws, and the least, 5 %, median, 95 % and largest accuracy.
+    """
+    groups = results.controls.groupby(["control_of", "criterion", "arm", "images"], sort=False)["accuracy"]
+    table = groups.agg(
+        draws="size", least="min", p05=lambda one: one.quantile(0.05), median="median",
+        p95=lambda one: one.quantile(0.95), largest="max",
+    )  # fmt: skip
+    return table.reset_index().rename(columns={"arm": "kind"})
+
+
 def differences(results: Results, images: str, metric: str = "accuracy") -> pd.DataFrame:
     """The edits on one image set with their difference against the baseline, in points (hundredths): ``points``."""
     configs = results.configs
     base = results.config(results.baseline_id, images)[metric]
     edits = configs[(configs["images"] == images) & (configs["arm"] != "baseline")]
     return edits.assign(points=100 * (edits[metric] - base))
-
-
-def recall_changes(results: Results, config_id: str, images: str = "test") -> pd.Series:
-    """Change of each class's recall against the baseline in points, by class name."""
-    columns = [f"recall_{name}" for name in CLASSES]
-    edited, base = results.config(config_id, images), results.config(results.baseline_id, images)
-    return pd.Series(100 * (edited[columns] - base[columns]).to_numpy(float), index=list(CLASSES))
 
 
 def per_class(table: np.ndarray) -> pd.DataFrame:

@@ -3,8 +3,9 @@
 from emobench.files import replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.reporting import edit_figures, evidence_figures, figures, tables
+from emobench.reporting import control_figures, edit_figures, evidence_figures, figures, tables
 from emobench.reporting.html import render_page
+from emobench.reporting.published import published_replay
 from emobench.reporting.results import Results
 
 
@@ -14,11 +15,13 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    pictures = [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
+    pictures = [*figures.draw(results), *evidence_figures.draw(results)]
+    pictures += [*edit_figures.draw(results), *control_figures.draw(results)]
     page = layout.artifacts / "report" / "index.html"
     pages = {layout.reports / "index.html": not results.real_faces, page: True}
     texts = {path: render_page(results, pictures, pixels=pixels) for path, pixels in pages.items()}
     small = {"layers": results.layers, "configs": results.configs, "verdicts": results.verdicts}
+    small |= {"controls": tables.control_summary(results), "published_grid": published_replay()}
     small["top_units"] = tables.top_units(results.units, params.report.top_units).drop(columns="top_images")
     for name, table in small.items():
         write_csv(layout.reports / f"{name}.csv", table)

@@ -189,23 +189,60 @@ def write_edits(layout: Layout, params: Params, index: pd.DataFrame, generator) 
             metrics = {f"recall_{c}": right[labels[rows][at] == k].mean() for k, c in enumerate(CLASSES)}
             metrics |= {"accuracy": right.mean(), **{metric: generator.random() for metric in METRICS}}
             table.append({**setting, "images": name, "n_down": 3, "status": status, **metrics})
-    configs = pd.DataFrame(table)
+    configs = pd.DataFrame(table).assign(criterion="similarity", operation="rows", control_of=None, seed=np.nan)
+    drawn, answers, names = _controls(configs, predictions[0], labels[rows], generator)
+    predictions += answers
+    configs = pd.concat([configs, drawn], ignore_index=True)
     configs.to_parquet(layout.artifacts / "configs.parquet", index=False)
     np.save(layout.artifacts / "predictions.npy", np.array(predictions))
-    ids = {"config_ids": [item[0] for item in settings], "image_rows": rows.tolist()}
+    ids = {"config_ids": [*(item[0] for item in settings), *names], "image_rows": rows.tolist(), "evaluated": 321}
     (layout.artifacts / "prediction_ids.json").write_text(json.dumps(ids))
     _verdicts(layout, configs)
 
 
-def _verdicts(layout: Layout, configs: pd.DataFrame) -> None:
+def _chosen(configs: pd.DataFrame) -> str:
     val = configs[(configs["images"] == "val") & (configs["arm"] != "baseline") & (configs["status"] == "ok")]
-    best = val.sort_values("accuracy", ascending=False)["config_id"].iloc[0]
+    return val.sort_values("accuracy", ascending=False)["config_id"].iloc[0]
+
+
+def _controls(
+    configs: pd.DataFrame, base: np.ndarray, target: np.ndarray, generator
+) -> tuple[pd.DataFrame, list, list]:
+    """Twenty draws of each kind for the chosen and the paper's edit, and a uniform and an inverse control."""
+    rows, answers, names = [], [], []
+    chosen = _chosen(configs)
+    arm = configs.loc[configs["config_id"] == chosen, "arm"].iloc[0]
+    for name, of in ((arm, chosen), ("paper", "similarity_0.0_1.5")):
+        for kind, draws in (("random", range(20)), ("decile", range(20)), ("uniform", [np.nan]), ("inverse", [np.nan])):
+            for draw in draws:
+                config_id = f"{name}-{kind}-{draw}"
+                names.append(config_id)
+                flips = generator.random(len(base)) < 0.03
+                answers.append(np.where(flips, generator.integers(0, 7, len(base)), base).astype(np.uint8))
+                setting = {"config_id": config_id, "arm": kind, "criterion": name, "control_of": of, "seed": draw}
+                accuracy = (answers[-1] == target).mean()
+                rows += [
+                    {**setting, "layer": "lin2", "images": images, "status": "ok", "accuracy": accuracy}
+                    for images in ("val", "test", "test_noleaks", "val_test")
+                ]
+    return pd.DataFrame(rows), answers, names
+
+
+def _verdicts(layout: Layout, configs: pd.DataFrame) -> None:
+    best = _chosen(configs[configs["control_of"].isna()])
     verdict = {"gains": 9, "losses": 7, "mcnemar_p": 0.8, "holm_p": 1.0, "delta_accuracy": 0.02}
-    verdict |= {"ci_low_accuracy": -0.05, "ci_high_accuracy": 0.08, "control_percentile": np.nan}
-    verdict |= {"verdict": "no evidence", "delta_macro_f1": 0.01}
+    verdict |= {"ci_low_accuracy": -0.05, "ci_high_accuracy": 0.08, "control_percentile": 40.0}
+    verdict |= {"verdict": "no evidence", "why": "Holm p = 1", "delta_macro_f1": 0.01, "control_p": 0.6}
+    verdict |= {"accuracy": 0.7, "random_p95": 0.72, "uniform_accuracy": 0.71, "inverse_accuracy": 0.69}
+    verdict |= {"rows_differing": 6.0, "ci_high_nll_t": 0.001}
+    for name in CLASSES:
+        verdict |= {f"delta_recall_{name}": 0.01, f"ci_low_recall_{name}": -0.03, f"ci_high_recall_{name}": 0.05}
     members = [(best, "val"), ("weight_norm_1.5", "val"), ("similarity_0.0_1.5", "paper")]
+    measured = configs.set_index(["config_id", "images"])["accuracy"]
+    arms = dict(zip(configs["config_id"], configs["arm"], strict=True))
     table = [
-        {"config_id": name, "arm": name.split("_")[0], "selected_on": selected_on, "images": images, **verdict}
+        {"config_id": name, "arm": arms[name], "selected_on": selected_on, "images": images, **verdict}
+        | {"accuracy": measured[name, images]}
         for images in ("test", "test_noleaks", "val_test")
         for name, selected_on in members
     ]

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from reporting.small_results import small_params, write_results
 
-from emobench.reporting import answer, edit_figures, evidence_figures, figures, html, views
+from emobench.functional.paired import mcnemar
+from emobench.reporting import (
+    answer,
+    control_figures,
+    edit_figures,
+    evidence_figures,
+    figures,
+    html,
+    tables,
+    views,
+)
 from emobench.reporting.results import Results
 
 VOID = {"meta", "link", "img", "br"}
@@ -21,7 +31,12 @@ def results(tmp_path_factory) -> Results:
 
 @pytest.fixture(scope="module")
 def pictures(results):
-    return [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
+    return [
+        *figures.draw(results),
+        *evidence_figures.draw(results),
+        *edit_figures.draw(results),
+        *control_figures.draw(results),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +105,12 @@ def test_svg_is_xml_with_its_own_ids_and_the_pages_colours(pictures):
 
 
 def test_figures_are_the_same_bytes_each_time(results, pictures):
-    again = [*figures.draw(results), *evidence_figures.draw(results), *edit_figures.draw(results)]
+    again = [
+        *figures.draw(results),
+        *evidence_figures.draw(results),
+        *edit_figures.draw(results),
+        *control_figures.draw(results),
+    ]
     assert [picture.svg for picture in again] == [picture.svg for picture in pictures]
 
 
@@ -113,7 +133,56 @@ def test_answer_comes_first_and_says_what_was_measured(results, page):
 )
 def test_luck(gains, losses, p, holm, expected):
     verdict = {"gains": gains, "losses": losses, "mcnemar_p": p, "holm_p": holm, "verdict": "no evidence"}
+    verdict["why"] = "a uniform factor does as well"
     assert re.search(expected, answer.luck(verdict, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"verdict": "improves"}, "did best on validation helps, by more than luck and its controls explain"),
+        ({"verdict": "harms"}, "Even the edit that did best on validation harms"),
+        ({"holm_p": 0.01}, "can't be told from that of its controls"),
+        ({}, "No edit makes a difference that can be told from luck"),
+        ({"gains": 0, "losses": 0}, "No edit helps"),
+    ],
+)
+def test_the_verdict_leads(results, changes, expected):
+    chosen = {"verdict": "no evidence", "gains": 9, "losses": 7, "holm_p": 1.0} | changes
+    verdicts = results.verdicts.query("images == 'test'")
+    assert re.search(expected, answer.conclusion(verdicts, chosen))
+    other = verdicts.assign(verdict=["no evidence", "improves", "no evidence"])
+    if chosen["verdict"] != "improves":
+        assert "An edit helps by more than luck and its controls explain (weight_norm_1.5)" in answer.conclusion(
+            other, chosen
+        )
+
+
+def test_controls_are_not_edits_and_stand_beside_them(results):
+    assert set(results.configs["arm"]) == {"baseline", "similarity", "weight_norm", "proportional"}
+    assert set(results.controls["arm"]) == {"random", "decile", "uniform", "inverse"}
+    assert len(results.control_ids) == 80
+    summary = tables.control_summary(results)
+    row = summary.query("criterion == 'paper' and kind == 'random' and images == 'test'").iloc[0]
+    drawn = tables.controls_of(results, results.paper_id, "paper", "test").query("arm == 'random'")["accuracy"]
+    assert (row["draws"], row["median"]) == (20, drawn.median())
+    sentence = answer.controls_sentence(results, tables.verdict_of(results, results.chosen_id))
+    assert "40 % do worse on test" in sentence
+    assert "321 configurations" in sentence
+    board = control_figures.leaderboard_table(results)
+    assert [len(row) for row in board.rows] == [len(board.head)] * 3
+    assert len(control_figures.published_table().rows) > 3
+
+
+def test_volcano_p_values_are_the_exact_mcnemar_ones(results):
+    found = control_figures.exact_p_values(results, results.edit_ids).set_index("config_id")
+    at, labels = results.columns_of("test")
+    right = results.predictions[:, at] == labels
+    base = right[results.config_ids.index("baseline")]
+    for name in results.edit_ids:
+        expected = mcnemar(base, right[results.config_ids.index(name)])
+        assert found.loc[name, "p"] == pytest.approx(expected.p_value)
+        assert found.loc[name, "points"] == pytest.approx(100 * (expected.gains - expected.losses) / len(labels))
 
 
 @pytest.mark.parametrize(

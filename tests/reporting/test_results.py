@@ -6,7 +6,6 @@ from reporting.small_results import small_params, write_results
 from emobench.errors import UserError
 from emobench.reporting import tables
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +110,6 @@ def test_differences_are_against_the_baseline_in_points(results):
     edited = results.config(results.paper_id)["accuracy"] - results.config("baseline")["accuracy"]
     assert table.loc[results.paper_id, "points"] == pytest.approx(100 * edited)
     assert "baseline" not in table.index
-
-
-def test_recall_changes_come_from_the_confusion_matrices(results):
-    before, after = results.confusion("baseline"), results.confusion(results.paper_id)
-    expected = 100 * (after.diagonal() / after.sum(1) - before.diagonal() / before.sum(1))
-    found = tables.recall_changes(results, results.paper_id)
-    assert found.index.tolist() == list(CLASSES)
-    assert found.to_numpy() == pytest.approx(expected)
 
 
 def test_per_class_of_an_absent_class_is_nan():

@@ -118,7 +118,7 @@ def test_dissection_describes_every_unit_with_every_set(benchmark_run) -> None:
 
 
 def test_units_carry_null_evidence_stability_and_coherence(benchmark_run) -> None:
-    params, layout = benchmark_run
+    _, layout = benchmark_run
     units = pd.read_parquet(layout.artifacts / "units.parquet")
     alive = units[~units.dead]
     assert units.null_p.between(0, 1).all()
@@ -143,7 +143,7 @@ def test_units_carry_null_evidence_stability_and_coherence(benchmark_run) -> Non
 
 
 def test_evidence_nulls_and_profiles_are_complete(benchmark_run) -> None:
-    params, layout = benchmark_run
+    _, layout = benchmark_run
     evidence = pd.read_parquet(layout.artifacts / "evidence.parquet")
     assert len(evidence) == 2 * 11 * 2 * 5 * 2 * 5
     known = evidence.dropna(subset=["described"])

@@ -4,11 +4,12 @@ import sqlite3
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from reporting.small_results import small_params, write_results
 
 from emobench.errors import UserError
-from emobench.reporting import mlflow_log
+from emobench.reporting import mlflow_log, tables
 from emobench.reporting.results import Results
 from emobench.reporting.runs import run_records
 from emobench.stages import track
@@ -67,7 +68,8 @@ def all_runs(layout):
 
 
 def expected_count() -> int:
-    return 1 + 1 + 3 * 2 + 2 + 2 * 2
+    """The benchmark, the baseline, dissections, edits, and controls by edit and kind."""
+    return 1 + 1 + 3 * 2 + 2 + 2 * 2 + 2 * 4
 
 
 def test_everything_is_logged_once_and_can_be_filtered(logged):
@@ -133,13 +135,19 @@ def test_confusion_matrices_as_numbers_for_all_and_as_pictures_for_the_shown(log
     pictured = set()
     for key, run_id in written["runs"].items():
         files = {path.name for path in (folder / run_id / "artifacts").glob("*")}
-        if not key.startswith("dissection/"):
+        if key.startswith("control/"):
+            draws = pd.read_csv(folder / run_id / "artifacts" / "draws.csv")
+            _, control_of, criterion, kind = key.split("/")
+            drawn = tables.controls_of(results, control_of, criterion, "test")
+            expected = drawn.loc[drawn["arm"] == kind].set_index("config_id")["accuracy"]
+            assert draws["test"].tolist() == pytest.approx(expected[draws["config_id"]].tolist(), abs=1e-5)
+        elif not key.startswith("dissection/"):
             counts = json.loads((folder / run_id / "artifacts" / "confusion.json").read_text())
             assert counts["test"] == results.confusion(key.partition("/")[2]).tolist()
         if "confusion_test.png" in files:
             assert "per_class_test.csv" in files
             pictured.add(key.partition("/")[2])
-    assert pictured == {results.baseline_id, results.paper_id, results.chosen_id}
+    assert pictured == {results.baseline_id, *results.verdicts["config_id"]}
 
 
 def test_a_second_time_logs_nothing(logged):
@@ -225,8 +233,9 @@ def test_pictures_can_be_left_out(tmp_path):
     params, layout = write_small(tmp_path, pictures=True)
     bare = dataclasses.replace(params, track=dataclasses.replace(params.track, pictures=False))
     assert not any(record.pictures for record in run_records(Results(bare, layout)))
-    drawn = [draw() for record in run_records(Results(params, layout)) for draw in record.pictures.values()]
-    assert len(drawn) == 3
+    results = Results(params, layout)
+    drawn = [draw() for record in run_records(results) for draw in record.pictures.values()]
+    assert len(drawn) == 1 + results.verdicts["config_id"].nunique()
     assert all(data.startswith(b"\x89PNG") for data in drawn)
 
 
