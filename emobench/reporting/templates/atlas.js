@@ -29,12 +29,6 @@ function draw() {
   const top = Math.floor(scroller.scrollTop / rowHeight);
   const first = printing ? 0 : Math.max(0, Math.min(top - SPARE, order.length - seen));
   const last = Math.min(order.length, printing ? PRINTED : top + seen + SPARE);
-  for (const [place, row] of drawn) {
-    if (place >= first && place < last) continue;
-    if (row === document.activeElement) scroller.focus({ preventScroll: true });
-    row.remove();
-    drawn.delete(place);
-  }
   let next = below;
   for (let place = last - 1; place >= first; place--) {
     if (!drawn.has(place)) {
@@ -45,12 +39,22 @@ function draw() {
   }
   above.style.height = `${printing ? 0 : first * rowHeight}px`;
   below.style.height = `${printing ? 0 : (order.length - last) * rowHeight}px`;
+  // Only now: the browser lays out when a focused row goes, and a table too short would scroll.
+  let lost = false;
+  for (const [place, row] of drawn) {
+    if (place >= first && place < last) continue;
+    lost ||= row === document.activeElement;
+    row.remove();
+    drawn.delete(place);
+  }
+  if (lost) scroller.focus({ preventScroll: true });
 }
 
 function redraw() {
-  for (const row of drawn.values()) row.remove();
+  const old = [...drawn.values()];
   drawn.clear();
   draw();
+  for (const row of old) row.remove();
 }
 
 /** Makes a row the current one, brings it into sight and, if asked for, focuses it. */
@@ -86,7 +90,12 @@ function fillDescriptions(view) {
 function apply(before) {
   const view = viewOf(state.set);
   if (before?.set !== state.set) fillDescriptions(view);
-  for (const element of form.elements) if (element.name && element.value !== state[element.name]) element.value = state[element.name];
+  for (const element of form.elements) {
+    if (!element.name || element.value === state[element.name]) continue;
+    element.value = state[element.name];
+    // An address may ask for what isn't there: then nothing is chosen.
+    if (element.selectedIndex < 0) element.value = state[element.name] = defaults[element.name];
+  }
   const same = before && Object.keys(defaults).every((key) => key === "unit" || before[key] === state[key]);
   if (!same) {
     order = sorted(view, passing(view, state), state);

@@ -1,0 +1,87 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.parse import quote
+
+import pytest
+
+from emobench.reporting.mlflow_log import Tracker
+from emobench.reporting.runs import RunRecord
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
+]
+DATASET = {"name": "small", "digest": "0123456789abcdef", "source": "drawn"}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def edit(number: int, accuracy: float) -> RunRecord:
+    settings = {"layer": "lin2", "arm": "similarity", "factor": f"{number / 2:g}"}
+    return RunRecord(
+        f"edit/similarity_{number}", "edit", settings, {"test_accuracy": accuracy, "val_nll": 1 + number / 8}
+    )
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """A store with a benchmark of two edits: its address and what was logged."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('ui') / 'mlflow.db'}"
+    benchmark = RunRecord("benchmark/small", "benchmark", {"name": "small"}, {"baseline_test_accuracy": 0.6942})
+    return uri, Tracker(uri, "small", DATASET).log(benchmark, [edit(2, 0.7125), edit(3, 0.6875)], "content")
+
+
+@pytest.fixture(scope="module")
+def server(logged, tmp_path_factory):
+    """The address of `mlflow ui` on that store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    command = ["ui", "--backend-store-uri", logged[0], "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with open(log, "w") as out:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command],
+            stdout=out,
+            stderr=out,
+            env=os.environ | QUIET,
+            start_new_session=True,
+            cwd=log.parent,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", started, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(started.pid, 15)
+        started.wait(30)
+
+
+def wait_for(url: str, process: subprocess.Popen, log) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"mlflow ui did not start: {log.read_text()[-2000:]}")
+
+
+def test_two_edits_can_be_compared(visit, server, logged):
+    ids = logged[1]
+    runs, experiments = list(ids["runs"].values()), [ids["experiment"]]
+    address = f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
+    page = visit(address, own=False)
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+    page.get_by_text("val_nll").first.wait_for()
+    words = page.inner_text("body").split("Run details")[1]
+    for text in ("similarity_2", "similarity_3", *runs, "test_accuracy", "0.713", "0.688", "val_nll", "1.25", "1.375"):
+        assert text in words
+    assert "0.6942" not in words
+    page.get_by_text("Parallel Coordinates Plot").wait_for()
+    assert page.locator("svg text", has_text="test_accuracy").count() > 0
