@@ -227,6 +227,7 @@ class Edit:
 
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
+    Sweeps run in ``jobs`` processes, or on the Dask cluster with the address ``scheduler`` (empty: none).
     """
 
     layer: str = choice("auto", *LAYERS[:-1])
@@ -243,6 +244,8 @@ class Edit:
     controls: Controls
     search: Search
     memory_gib: float = number(0.05)
+    jobs: int = number(1)
+    scheduler: str
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"edit.operations": []}, "edit.operations is empty; expected at least one value"),
         ({"edit.operations": ["double"]}, "edit.operations[0]: 'double'; known: rows, rows_bias, zero, mean"),
         ({"edit.arms": ["luck"]}, "edit.arms[0]: 'luck'; known: similarity, weight_norm, proportional, fdr"),
+        ({"edit.jobs": 0}, "edit.jobs is 0; expected 1"),
         ({"edit.controls.draws": -1}, "edit.controls.draws is -1; expected 0"),
         ({"edit.factors": 1.5}, "edit.factors is 1.5; expected a list"),
         ({"edit.search.pulls": []}, "edit.search.pulls and strengths need at least one value each"),

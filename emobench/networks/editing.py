@@ -2,8 +2,9 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from emobench.networks.arms import configurations
 from emobench.networks.controls import accompanied, run_controls
 from emobench.networks.family import best_on_val, family
 from emobench.networks.loading import LoadedNetwork
-from emobench.networks.measuring import CONFIGS_AT_ONCE, Measured, bench_of, joined
+from emobench.networks.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
 from emobench.networks.sweep import sweep_logits
 from emobench.networks.target import Configuration, Target, choose_layer, unit_table
 from emobench.networks.vggnet import VGGNet
@@ -48,7 +49,7 @@ class Sweep:
 
 def sweep_edits(
     edit: Edit, network: LoadedNetwork, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
-    *, seed: int, extra: Iterable[Configuration] = (),
+    *, seed: int, extra: Iterable[Configuration] = (), workers: Mapping[str, Any] = ALONE,
 ) -> Sweep:  # fmt: skip
     """Evaluates every configuration that params ask for, on all val and test images, and the controls of the judged.
 
@@ -61,13 +62,14 @@ def sweep_edits(
         seed: of the random controls.
         extra: configurations of further arms for the same layer, e.g. found by a search. Their shift has to be what
             their operation gives (see emobench.functional.edits.output_shift): the controls go by that.
+        workers: who sweeps (jobs, scheduler, work; see sweep_logits).
     """
     layer = choose_layer(edit, layers)
-    effects = leave_one_out(edit, network, imageset, layer)
+    effects = leave_one_out(edit, network, imageset, layer, workers)
     target = edit_target(edit, network, imageset, layer, units, effects)
     configs, rows = [*configurations(target), *extra], imageset.evaluation_rows()["val_test"]
     print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
-    bench = bench_of(network, imageset, target)
+    bench = bench_of(network, imageset, target, workers)
     logits = bench.logits(configs)
     edits = bench.measured(configs, logits)
     members, best = family(edits.table, edit.paper), best_on_val(edits.table) or "baseline"
@@ -106,16 +108,19 @@ def mean_outputs(network: LoadedNetwork, layer: str, imageset: ImageSet) -> Tens
     return (total / len(rows)).float()
 
 
-def leave_one_out(edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str) -> pd.DataFrame:
+def leave_one_out(
+    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
+) -> pd.DataFrame:
     """unit_effects of lin1, lin2 and the edited layer on up to EFFECT_IMAGES kept val images, evenly spaced."""
     rows = _some(imageset.rows("val"), EFFECT_IMAGES)
     inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
     layers = dict.fromkeys(["lin1", "lin2", layer])
-    tables = [unit_effects(network.model, one, inputs, labels, memory_gib=edit.memory_gib) for one in layers]
+    options = {"memory_gib": edit.memory_gib, **workers}
+    tables = [unit_effects(network.model, one, inputs, labels, **options) for one in layers]
     return pd.concat(tables, ignore_index=True)
 
 
-def unit_effects(model: VGGNet, layer: str, inputs: Tensor, labels: Tensor, *, memory_gib: float) -> pd.DataFrame:
+def unit_effects(model: VGGNet, layer: str, inputs: Tensor, labels: Tensor, **options: Any) -> pd.DataFrame:
     """What each unit of a layer does: the change of accuracy and NLL when its row is scaled by 0.
 
     Args:
@@ -123,14 +128,14 @@ def unit_effects(model: VGGNet, layer: str, inputs: Tensor, labels: Tensor, *, m
         layer: the layer.
         inputs: (images, 1, 40, 40).
         labels: (images,).
-        memory_gib: bound of the memory.
+        **options: of sweep_logits, memory_gib at least.
 
     Returns:
         A row a unit: layer, unit, images (how many), delta_accuracy, delta_nll.
     """
     units = len(model.get_submodule(layer).weight)
     scales = torch.cat([torch.ones(1, units), 1 - torch.eye(units)])
-    logits = sweep_logits(model, layer, inputs, scales, memory_gib=memory_gib)
+    logits = sweep_logits(model, layer, inputs, scales, **options)
     parts = logits.split(CONFIGS_AT_ONCE)
     accuracy = torch.cat([(label_ranks(part, labels) == 0).double().mean(-1) for part in parts])
     nll = torch.cat([probability_metrics(part, labels)["nll"] for part in parts])

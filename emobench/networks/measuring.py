@@ -1,7 +1,9 @@
 """Edits of a layer measured: all metrics on every image set, or accuracy and NLL on val alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,8 @@ from emobench.networks.vggnet import VGGNet
 from emobench.vocabulary import CLASSES
 
 CONFIGS_AT_ONCE = 64
+ALONE: Mapping[str, Any] = MappingProxyType({})
+"""Keywords of a sweep that runs in this process and keeps no finished work."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """A layer of a network, the images that edits are measured on, and within which memory.
+    """A layer of a network, the images that edits are measured on, and how sweeps run.
 
-    ``inputs`` (images, 1, 40, 40) and ``labels`` (images,); ``positions``: image set -> positions among these images.
+    ``inputs`` (images, 1, 40, 40) and ``labels`` (images,); ``positions``: image set -> positions among these images;
+    ``workers``: who sweeps (jobs, scheduler, work; see sweep_logits).
     """
 
     model: VGGNet
@@ -41,6 +46,7 @@ class Bench:
     inputs: Tensor
     labels: Tensor
     positions: dict[str, np.ndarray]
+    workers: Mapping[str, Any]
 
     @property
     def memory_gib(self) -> float:
@@ -50,13 +56,17 @@ class Bench:
     def logits(self, configs: Sequence[Configuration]) -> Tensor:
         """Logits (configs, images, classes)."""
         edits = stacked(configs, self.target.bias)
-        return sweep_logits(self.model, self.target.layer, self.inputs, *edits, memory_gib=self.memory_gib)
+        return sweep_logits(
+            self.model, self.target.layer, self.inputs, *edits, memory_gib=self.memory_gib, **self.workers
+        )
 
     def on_val(self, configs: Sequence[Configuration]) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy and NLL (configs,) on val."""
         val = torch.from_numpy(self.positions["val"])
         inputs, labels, edits = self.inputs[val], self.labels[val], stacked(configs, self.target.bias)
-        found = sweep_outcomes(self.model, self.target.layer, inputs, labels, *edits, memory_gib=self.memory_gib)
+        found = sweep_outcomes(
+            self.model, self.target.layer, inputs, labels, *edits, memory_gib=self.memory_gib, **self.workers
+        )
         return (found.predictions == labels.numpy()).mean(-1), found.nll
 
     def measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
@@ -67,12 +77,13 @@ class Bench:
         return Measured([one.config_id for one in configs], table, logits.argmax(-1).numpy().astype(np.uint8))
 
 
-def bench_of(network: LoadedNetwork, imageset: ImageSet, target: Target) -> Bench:
+def bench_of(network: LoadedNetwork, imageset: ImageSet, target: Target, workers: Mapping[str, Any] = ALONE) -> Bench:
     """The target's layer with all val and test images; metrics are taken on the evaluation rows."""
     sets = imageset.evaluation_rows()
     rows = sets["val_test"]
     inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
-    return Bench(network.model, target, inputs, labels, {name: np.searchsorted(rows, at) for name, at in sets.items()})
+    positions = {name: np.searchsorted(rows, at) for name, at in sets.items()}
+    return Bench(network.model, target, inputs, labels, positions, workers)
 
 
 def joined(parts: Sequence[Measured]) -> Measured:

@@ -1,5 +1,7 @@
 """Stage edit: every configuration measured on every image set, each unit left out once, and the best edit's weights."""
 
+import shutil
+
 import pandas as pd
 
 from emobench.faces.imageset import load_imageset
@@ -16,17 +18,16 @@ def run(params: Params, layout: Layout) -> None:
     imageset = load_imageset(layout.data)
     network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
     layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
-    sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed)
+    work = layout.partial_for("edit", params.name)
+    workers = {"jobs": params.edit.jobs, "scheduler": params.edit.scheduler or None, "work": work}
+    sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed, workers=workers)
     write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)
-    ids = {
-        "config_ids": sweep.measured.config_ids,
-        "image_rows": sweep.rows.tolist(),
-        "images_digest": imageset.digest(),
-    }
-    ids |= {"logit_ids": sweep.logit_ids, "evaluated": sweep.evaluated}
+    ids = {"config_ids": sweep.measured.config_ids, "logit_ids": sweep.logit_ids, "evaluated": sweep.evaluated}
+    ids |= {"image_rows": sweep.rows.tolist(), "images_digest": imageset.digest()}
     write_json(layout.artifacts / "prediction_ids.json", ids)
     write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
     edited = edited_state(network.model.state_dict(), sweep.layer, sweep.chosen.scale, sweep.chosen.shift)
     save_state(edited, layout.models / "edited.safetensors")
+    shutil.rmtree(work, ignore_errors=True)

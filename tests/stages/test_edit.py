@@ -173,9 +173,17 @@ def test_unit_effects_are_networks_without_that_unit(layout, layer):
         weight.data[unit] = kept
 
 
-def test_the_edited_layer_has_effects_too(tmp_path):
+def test_the_edited_layer_has_effects_too_and_finished_sweeps_outlive_an_interruption(tmp_path, monkeypatch):
     layout = edit_bench.write_benchmark(tmp_path, val=12, test=12)
-    edit.run(edit_bench.small_params(layer="conv1b", arms=["weight_norm", "effect"], operations=["zero"]), layout)
+    params = edit_bench.small_params(layer="conv1b", arms=["weight_norm", "effect"], operations=["zero"])
+    with monkeypatch.context() as patch:
+        patch.setattr(edit, "write_parquet", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            edit.run(params, layout)
+    kept = list(layout.partial.rglob("*.safetensors"))
+    assert len(kept) >= 4  # a task or more of each of three layers' units, and of the edits
+    edit.run(params, layout)
+    assert not any(path.is_file() for path in layout.partial.rglob("*"))
     table = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
     assert table.layer.unique().tolist() == ["lin1", "lin2", "conv1b"]
     assert pd.read_parquet(layout.artifacts / "configs.parquet").control_of.isna().all()  # no draws, no controls
