@@ -246,11 +246,12 @@ def test_git_revisions_without_cache_or_dvc_have_counts(repository) -> None:
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
+def tracked(tmp_path_factory, empty_store):
     """A store with the run of a benchmark, its baseline's, an edit's and a dissection's, and the same without files."""
     root = tmp_path_factory.mktemp("tracked")
     (root / ".dvc").mkdir()
     results = Results(small_params(), write_results(root, small_params()))
+    (root / "mlflow.db").write_bytes(empty_store.read_bytes())
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     place = client.create_experiment("small", artifact_location=str(root / "mlartifacts"))
     files = answers.run_files(results, [results.baseline_id, results.paper_id])

@@ -22,15 +22,6 @@ def _no_store_of_ones_own(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """An empty store, made once: setting one up takes seconds, copying it doesn't."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    client = mlflow_log.MlflowClient(f"sqlite:///{path}")
-    client.search_experiments()
-    return path
-
-
 @pytest.fixture
 def small(tmp_path, empty_store):
     (tmp_path / ".dvc").mkdir()
