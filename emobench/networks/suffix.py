@@ -212,6 +212,7 @@ def _on_each(function: Callable[[Any], Any], items: Sequence[Any], device: torch
 
 
 def block_images(model: VGGNet, layer: str) -> int:
+    """How many images SuffixEvaluator takes through all configurations at a time."""
     return min(BLOCK_IMAGES, max(1, BLOCK_BYTES // output_bytes(model, layer)))
 
 
