@@ -1,20 +1,12 @@
 """A side of a comparison that lies in MLflow: the run of a benchmark, of its baseline, or of an edit."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
-# A bar for every small file says nothing.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-
 from emobench.errors import UserError
 from emobench.reporting import answers
-from emobench.reporting.mlflow_log import PARENT
+from emobench.reporting.mlflow_log import PARENT, MlflowClient, MlflowException, Run
 from emobench.reporting.results import IMAGE_SETS
 from emobench.reporting.sides import Side, Source
 

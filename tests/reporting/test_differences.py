@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
 from reporting import small_reports as small
 from reporting.small_results import small_params, write_results
 
 from emobench.errors import UserError
 from emobench.reporting import answers
 from emobench.reporting.differences import compare, source
-from emobench.reporting.mlflow_log import PARENT
+from emobench.reporting.mlflow_log import PARENT, Metric, MlflowClient, Param
 from emobench.reporting.results import Results
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
