@@ -209,7 +209,7 @@ def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) 
 
     A constant column gives zeros.
     """
-    centred = columns.double()
+    centred = columns.to(torch.float64, copy=True)
     # In float64, where the mean of equal float32 numbers is that number.
     centred -= centred.mean(dim=0)
     centred /= centred.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
