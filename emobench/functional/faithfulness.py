@@ -6,8 +6,15 @@ agreement; NaN where a concept has no positive or no negative image, or a unit o
 
 The five scores are those that pass both sanity tests of Oikarinen, Yan and Weng, Evaluating Neuron Explanations: A
 Unified Framework with Sanity Checks (ICML 2025, arXiv:2506.05774): they fall when half of a concept's labels are
-missing, and when as many wrong ones are added. Recall (which is what accuracy on a unit's top images is) passes only
-the first, AUROC neither in general: a test of this module runs them.
+missing, and when as many wrong ones are added. Recall, there the share of a unit's active images that have the concept
+(which is what accuracy on its top images is), never falls when labels are added. Precision, the share of the concept's
+images that activate the unit, doesn't when they are missing, nor does AUROC where the concept is rare. A test of this
+module runs them all.
+
+Two limits. The cosine passes only where activations without the concept are small beside those with it: past 0.41 of
+them on average, added labels raise it. AUPRC takes the unit for the detector of the concept (the paper's inverse
+AUPRC, its AUPRC being the other way round), and added labels lower it little once a concept is on nearly half of the
+images.
 """
 
 from dataclasses import dataclass
@@ -122,7 +129,8 @@ def _in_groups(known, score) -> Tensor:
         part = score(rows, columns)
         if result is None:
             result = part.new_full((len(part), known.shape[1]), torch.nan)
-        result[:, columns] = part
+        if rows.any():
+            result[:, columns] = part
     return result
 
 
