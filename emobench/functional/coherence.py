@@ -21,6 +21,9 @@ def clarity(vectors: Tensor) -> Tensor:
     Returns:
         (units,) in [-1/(k-1), 1].
 
+    Raises:
+        ValueError: only one image a unit.
+
     >>> clarity(torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]]))
     tensor([1., 0.])
     """
@@ -54,7 +57,9 @@ def polysemanticity(vectors: Tensor) -> Tensor:
     side = (torch.einsum("ukd,ud->uk", centred, direction) > 0).unsqueeze(-1)
     one, other = (torch.where(mask, vectors, 0).sum(dim=1) for mask in (side, ~side))
     cosine = torch.nn.functional.cosine_similarity(one, other, dim=1)
-    return torch.where(side.any(dim=1).squeeze(-1), 1 - cosine, 0)
+    # Where all images are the same, rounding puts all of them on one side.
+    split = (side.any(dim=1) & ~side.all(dim=1)).squeeze(-1)
+    return torch.where(split, 1 - cosine, 0)
 
 
 def redundancy(means: Tensor) -> Tensor:
