@@ -37,7 +37,7 @@ COLUMNS = {
         "share",
         "Share of resamples of the probe images in which the unit keeps its description.",
     ),
-    "stability_noise": ("kept in noise", "share", "Whether the unit keeps its description when the images are noisy."),
+    "stability_noise": ("kept in noise", "flag", "Whether the unit keeps its description when the images are noisy."),
     "agreement": ("agreement", "share", "Share of the other similarity functions that give the same description."),
     "clarity": ("clarity", "2", "Mean cosine of the top images to CLIP: 1 if all show the same."),
     "polysemanticity": ("polyseman\u00adticity", "2", "How far apart the two halves of the top images are to CLIP."),

@@ -61,7 +61,7 @@ def server(logged, tmp_path_factory):
 
 
 def wait_for(url: str, process: subprocess.Popen, log) -> None:
-    for _ in range(300):
+    for _ in range(600):
         if process.poll() is not None:
             break
         try:

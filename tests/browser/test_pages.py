@@ -239,6 +239,10 @@ def test_the_address_keeps_unit_and_filters_and_back_goes_back(visit, address):
     page.go_forward()
     page.go_forward()
     assert page.get_by_role("dialog", name=unit).is_visible()
+    here = visit(address + "#sort=unit&unit=lin2/700").locator("tr[aria-selected=true]")
+    assert here.locator("th").inner_text() == "lin2/700"
+    box = here.bounding_box()
+    assert 300 < box["y"] < 1200
     other = visit(page.url)
     assert other.get_by_role("dialog", name=unit).is_visible()
     assert names(other)[:10] == names(page)[:10]

@@ -109,8 +109,8 @@ function apply(before) {
       cell.setAttribute("aria-sort", !sorts ? "none" : state.sort.startsWith("-") ? "descending" : "ascending");
     }
   }
-  showPanel(view, before);
   redraw();
+  showPanel(view, before);
 }
 
 /** Opens the panel or opens it anew. The browser would bring it into sight: the page stays where it is. */
@@ -174,9 +174,10 @@ function start() {
   $("#scroller table").prepend(columns);
   $("#scroller table").setAttribute("aria-colcount", heads.length);
   body.append(above, below);
+  order = [0];
+  draw();
+  rowHeight = drawn.get(0).getBoundingClientRect().height || rowHeight;
   readAddress(null);
-  rowHeight = drawn.values().next().value?.getBoundingClientRect().height || rowHeight;
-  redraw();
 }
 
 form.addEventListener("input", ({ target }) => change({ [target.name]: target.value }, target.name === "text"));

@@ -104,6 +104,7 @@ const forms = {
   points: (value) => signed(100 * value, 2),
   5: (value) => signed(value, 5),
   2: (value) => minus(value.toFixed(2)),
+  flag: (value) => (value ? "yes" : "no"),
   p: (value) => (value < 0.001 ? "<0.001" : value.toFixed(3)),
 };
 
