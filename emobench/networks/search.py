@@ -138,7 +138,7 @@ def search_edits(
                 ["accuracy", "nll_t"], ascending=[False, True], kind="stable"
             )
             best = order.iloc[0]
-            cells = [(best["pull"], [best["strength"]])]
+            cells = [(float(best["pull"]), [float(best["strength"])])]
         else:
             cells = [(pull, search.strengths) for pull in search.pulls]
             table = pd.DataFrame([(pull, one) for pull, many in cells for one in many], columns=["pull", "strength"])

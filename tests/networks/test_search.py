@@ -139,6 +139,7 @@ def test_scores_are_of_images_that_the_scales_were_not_fitted_on(bench):
     # Then the best pull and strength, fitted on all of val.
     best = max((row for row in rows if row[1] > 0), key=lambda row: (row[3], -row[2]))
     assert (found.pull, found.strength) == best[:2]
+    assert type(found.pull) is type(found.strength) is float
     scale = search_scales(scaled, images.labels, np.arange(len(images.labels)), groups, pull=found.pull, **DESCENT)
     assert torch.equal(found.scales["lin2"], scale["lin2"] ** found.strength)
 
