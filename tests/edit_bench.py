@@ -22,6 +22,8 @@ def small_params(**edit) -> Params:
     params = load_params(DEMO)
     options = {"layer": "auto", "taus": TAUS, "factors": FACTORS, "arms": ["similarity", "weight_norm", "proportional"]}
     options["controls"] = Controls(draws=edit.pop("draws", 0))
+    quick = {"kinds": [], "joint": [], "pulls": [1.0], "strengths": [1.0], "folds": 2, "steps": 3, "batch_size": 16}
+    options["search"] = dataclasses.replace(params.edit.search, **(quick | edit.pop("search", {})))
     compare = dataclasses.replace(params.compare, bootstrap_draws=200)
     edited = dataclasses.replace(params.edit, **(options | edit))
     return dataclasses.replace(params, name="small", edit=edited, compare=compare)

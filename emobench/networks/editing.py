@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from emobench.faces.imageset import ImageSet
 from emobench.functional.classification import label_ranks, probability_metrics
 from emobench.networks.arms import configurations
 from emobench.networks.controls import accompanied, run_controls
-from emobench.networks.family import best_on_val, family
+from emobench.networks.family import best_of_all, family
+from emobench.networks.joint import measure_joint
 from emobench.networks.loading import LoadedNetwork
 from emobench.networks.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
+from emobench.networks.search import Found
 from emobench.networks.sweep import sweep_logits
 from emobench.networks.target import Configuration, Target, choose_layer, unit_table
 from emobench.networks.vggnet import VGGNet
@@ -49,7 +51,7 @@ class Sweep:
 
 def sweep_edits(
     edit: Edit, network: LoadedNetwork, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
-    *, seed: int, extra: Iterable[Configuration] = (), workers: Mapping[str, Any] = ALONE,
+    *, seed: int, found: Sequence[Found] = (), workers: Mapping[str, Any] = ALONE,
 ) -> Sweep:  # fmt: skip
     """Evaluates every configuration that params ask for, on all val and test images, and the controls of the judged.
 
@@ -60,24 +62,29 @@ def sweep_edits(
         layers: layers.parquet.
         units: units.parquet.
         seed: of the random controls.
-        extra: configurations of further arms for the same layer, e.g. found by a search. Their shift has to be what
-            their operation gives (see emobench.functional.edits.output_shift): the controls go by that.
+        found: what a search found (see emobench.networks.search), in the edited layer or in several together.
         workers: who sweeps (jobs, scheduler, work; see sweep_logits).
     """
     layer = choose_layer(edit, layers)
     effects = leave_one_out(edit, network, imageset, layer, workers)
     target = edit_target(edit, network, imageset, layer, units, effects)
-    configs, rows = [*configurations(target), *extra], imageset.evaluation_rows()["val_test"]
+    searched = [one.configuration() for one in found if len(one.scales) == 1]
+    configs, rows = [*configurations(target), *searched], imageset.evaluation_rows()["val_test"]
     print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
     bench = bench_of(network, imageset, target, workers)
     logits = bench.logits(configs)
     edits = bench.measured(configs, logits)
-    members, best = family(edits.table, edit.paper), best_on_val(edits.table) or "baseline"
+    members, best = family(edits.table, edit.paper), best_of_all(edits.table) or "baseline"
     controls, tried = run_controls(bench, accompanied(members, configs), logits[0], seed=seed)
     judged = ["baseline", *dict.fromkeys(members["config_id"])]
-    at = [edits.config_ids.index(name) for name in judged]
-    chosen, evaluated = configs[edits.config_ids.index(best)], len(configs) + tried
-    return Sweep(layer, rows, joined([edits, *controls]), effects, chosen, judged, logits[at].numpy(), evaluated)
+    logits = logits[[edits.config_ids.index(name) for name in judged]]
+    chosen, evaluated, parts = configs[edits.config_ids.index(best)], len(configs) + tried, [edits, *controls]
+    joint = measure_joint(bench, [one for one in found if len(one.scales) > 1], seed=seed)
+    if joint is not None:
+        parts.append(joint.measured)
+        judged, logits = [*judged, *joint.judged], torch.cat([logits, joint.logits])
+        evaluated += joint.evaluated
+    return Sweep(layer, rows, joined(parts), effects, chosen, judged, logits.numpy(), evaluated)
 
 
 def edit_target(

@@ -21,6 +21,7 @@ from emobench.networks.loading import LoadedNetwork, load_network, pick_device, 
 from emobench.networks.target import Configuration
 from emobench.networks.training import predict_logits
 from emobench.params import Params
+from emobench.weights import read_state
 
 NAMED = ("baseline", "chosen", "paper")
 NEAR_TIE = 1e-3
@@ -104,6 +105,9 @@ def _rebuilt(
     arms = [] if row["arm"] == "baseline" else [row["arm"]]
     edit = dataclasses.replace(params.edit, arms=arms, **asked)
     units, effects = _table(layout, "units", "dissect"), _table(layout, "unit_effects", "edit")
+    searched = _searched(layout, row)
+    if searched is not None:
+        return searched
     target = edit_target(edit, network, imageset, row["layer"], units, effects)
     for one in configurations(target):
         if one.config_id == row["config_id"]:
@@ -112,6 +116,17 @@ def _rebuilt(
         f"params.yaml describes no configuration {row['config_id']} any more; run dvc repro edit, or go back to the "
         "params.yaml that it was made with"
     )
+
+
+def _searched(layout: Layout, row: dict[str, Any]) -> Configuration | None:
+    """A configuration that a search found, from the scales that were kept; None if it is no such."""
+    scales = read_state(_existing(layout.models / "search_scales.safetensors", "edit"), "scales")
+    names = [name for name in scales if name.rpartition("/")[0] == row["config_id"]]
+    if not names:
+        return None
+    if len(names) > 1:
+        raise UserError(f"{row['config_id']} edits {len(names)} layers; only edits of one layer can be exported")
+    return Configuration(row["config_id"], row["arm"], scales[names[0]])
 
 
 def _checked(params: Params, layout: Layout, imageset: ImageSet, done: Export, path: Path) -> Export:

@@ -232,6 +232,20 @@ def leaderboard_table(results: Results) -> Table:
     return Table(caption, head, rows, words=4)
 
 
+def search_table(results: Results) -> Table:
+    """What each search for scales got on val images that its scales were not fitted on."""
+    forms = {"layers": "{}", "kind": "{}", "pull": "{:g}", "strength": "{:g}", "accuracy": "{:.2%}", "nll_t": "{:.4f}"}
+    forms = {name: form for name, form in forms.items() if name in results.search}
+    rows = [[text(row[name], form) for name, form in forms.items()] for row in results.search.to_dict("records")]
+    split = results.params.edit.search.split
+    caption = (
+        f"Search for row scales on {split} images. Pull: how strongly scales are held at 1; strength: the power that "
+        "they are raised to, 0 being the baseline. Accuracy and NLL (after a temperature) are cross-fitted: each image "
+        "is scored by scales that never saw it."
+    )
+    return Table(caption, [name.replace("nll_t", "NLL") for name in forms], rows, words=2)
+
+
 def published_table() -> Table:
     """The improving cells of the published grid with the smallest p that their confusion matrices allow."""
     cells = improving(published_replay())

@@ -89,7 +89,7 @@ def sections(results: Results) -> list[Section]:
         Section(
             "edit-tables", "Tables: edits", [], [],
             [control_figures.leaderboard_table(results), views.edits_table(results), views.verdicts_table(results),
-             views.class_table(results), control_figures.published_table()],
+             views.class_table(results), control_figures.search_table(results), control_figures.published_table()],
         ),
         Section(
             "layer-tables", "Tables: layers", [], [],

@@ -81,6 +81,11 @@ class Results:
         return self._configs[self._configs["control_of"].notna()].reset_index(drop=True)
 
     @cached_property
+    def search(self) -> pd.DataFrame:
+        """What the search for scales tried: a row a set of layers, kind, pull and strength; 0 is the baseline."""
+        return _table(self.layout.artifacts / "search.parquet", "edit")
+
+    @cached_property
     def verdicts(self) -> pd.DataFrame:
         """A row a configuration that was tested against the baseline."""
         return _table(self.layout.artifacts / "verdicts.parquet", "compare")

@@ -10,17 +10,20 @@ from emobench.functional.edits import edited_state
 from emobench.layout import Layout
 from emobench.networks.editing import sweep_edits
 from emobench.networks.loading import load_network, pick_device, save_state
+from emobench.networks.search import run_search
+from emobench.networks.target import choose_layer
 from emobench.params import Params
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes the configurations with metrics, their predictions, unit effects and the network that is best on val."""
+    """Writes the configurations with metrics and predictions, unit effects, what was searched, and the best on val."""
     imageset = load_imageset(layout.data)
     network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
     layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
-    work = layout.partial_for("edit", params.name)
-    workers = {"jobs": params.edit.jobs, "scheduler": params.edit.scheduler or None, "work": work}
-    sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed, workers=workers)
+    layer, work = choose_layer(params.edit, layers), layout.partial_for("edit", params.name)
+    found, tried = run_search(params.edit, network, imageset, layer, units, seed=params.seed)
+    options = {"jobs": params.edit.jobs, "scheduler": params.edit.scheduler or None, "work": work}
+    sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed, workers=options, found=found)
     write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)
@@ -28,6 +31,9 @@ def run(params: Params, layout: Layout) -> None:
     ids |= {"image_rows": sweep.rows.tolist(), "images_digest": imageset.digest()}
     write_json(layout.artifacts / "prediction_ids.json", ids)
     write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
+    write_parquet(layout.artifacts / "search.parquet", tried)
+    scales = {f"{one.config_id}/{name}": scale for one in found for name, scale in one.scales.items()}
+    save_state(scales, layout.models / "search_scales.safetensors")
     edited = edited_state(network.model.state_dict(), sweep.layer, sweep.chosen.scale, sweep.chosen.shift)
     save_state(edited, layout.models / "edited.safetensors")
     shutil.rmtree(work, ignore_errors=True)

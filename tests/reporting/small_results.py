@@ -195,6 +195,15 @@ def write_edits(layout: Layout, params: Params, index: pd.DataFrame, generator) 
     configs = pd.concat([configs, drawn], ignore_index=True)
     configs.to_parquet(layout.artifacts / "configs.parquet", index=False)
     np.save(layout.artifacts / "predictions.npy", np.array(predictions))
+    tried = {
+        "layers": "lin2",
+        "kind": "free",
+        "pull": 1.0,
+        "strength": [0.0, 1.0],
+        "nll_t": 0.9,
+        "accuracy": [0.7, 0.71],
+    }
+    pd.DataFrame(tried).to_parquet(layout.artifacts / "search.parquet", index=False)
     ids = {"config_ids": [*(item[0] for item in settings), *names], "image_rows": rows.tolist(), "evaluated": 321}
     (layout.artifacts / "prediction_ids.json").write_text(json.dumps(ids))
     _verdicts(layout, configs)

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
+from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.functional.edits import edited_state
 from emobench.networks.editing import mean_outputs
+from emobench.networks.exporting import export_network
 from emobench.networks.loading import load_network
 from emobench.networks.training import predict_logits
 from emobench.stages import edit
@@ -188,3 +190,38 @@ def test_the_edited_layer_has_effects_too_and_finished_sweeps_outlive_an_interru
     assert table.layer.unique().tolist() == ["lin1", "lin2", "conv1b"]
     assert pd.read_parquet(layout.artifacts / "configs.parquet").control_of.isna().all()  # no draws, no controls
     assert json.loads((layout.artifacts / "prediction_ids.json").read_text())["evaluated"] == 1 + 3 + 2
+
+
+def test_searches_are_judged_beside_the_arms_and_can_be_exported(tmp_path):
+    searched = {"kinds": ["free", "descriptions"], "joint": ["lin1", "lin2"]}
+    params = edit_bench.small_params(search=searched, draws=3, arms=["weight_norm"])
+    layout = edit_bench.write_benchmark(tmp_path)
+    edit.run(params, layout)
+    configs = pd.read_parquet(layout.artifacts / "configs.parquet").query("images == 'test'").set_index("config_id")
+    own = configs[configs["control_of"].isna()]
+    arms = {"search_free": "lin2", "search_descriptions": "lin2", "search_descriptions_joint": "lin1+lin2"}
+    for arm, layer in arms.items():
+        assert set(own.loc[own["arm"] == arm, "layer"]) == {layer}
+        drawn = configs[(configs["criterion"] == arm) & configs["control_of"].notna()]
+        assert drawn["arm"].value_counts().to_dict() == {
+            "random": 3,
+            "decile": 3,
+            "uniform": 1,
+            "inverse": 1,
+            "temperature": 1,
+        }
+    # What was fitted to val can't be the best on val.
+    tried = pd.read_parquet(layout.artifacts / "search.parquet")
+    assert set(tried["layers"]) == {"lin2", "lin1+lin2"}
+    baseline, edited = (load_network(layout.models / f"{name}.safetensors").model for name in ("baseline", "edited"))
+    ratio = edited.lin2.weight / baseline.lin2.weight
+    assert len(ratio.mean(1).round(decimals=3).unique()) <= 2
+    ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
+    assert set(arms) <= {configs.loc[name, "arm"] for name in ids["logit_ids"]}
+    assert np.load(layout.artifacts / "family_logits.npy").shape[0] == len(ids["logit_ids"])
+    name = own.index[own["arm"] == "search_free"][0]
+    assert export_network(params, layout, name, tmp_path / "free.safetensors").images == len(ids["image_rows"])
+    with pytest.raises(UserError, match="edits 2 layers; only edits of one layer can be exported"):
+        export_network(
+            params, layout, own.index[own["arm"] == "search_descriptions_joint"][0], tmp_path / "j.safetensors"
+        )
