@@ -2,6 +2,7 @@
 
 Prints JSON with milliseconds: until the first paint and until rows are on the screen (median of several loads), and
 from a change of a filter until the next frame is painted (the slowest of several). Exit code 1 where a goal is missed.
+On a busy machine these are too long; ``changes_processor`` is what the page itself worked for each change.
 """
 
 import json
@@ -57,12 +58,19 @@ def measure(path: Path) -> dict:
         browser = started.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         for _ in range(LOADS):
             page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            page.set_default_timeout(120_000)
             page.add_init_script(WATCH)
             page.goto(path.resolve().as_uri())
             page.wait_for_function("window.rowsAt && performance.getEntriesByName('first-contentful-paint').length")
             paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
             rows.append(page.evaluate("window.rowsAt"))
-        changes = {name: page.evaluate(CHANGE, change) for name, change in CHANGES.items()}
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        changes, worked = {}, {}
+        for name, change in CHANGES.items():
+            before = main_thread(session)
+            changes[name] = page.evaluate(CHANGE, change)
+            worked[name] = main_thread(session) - before
         units = page.evaluate("count")
         browser.close()
     times = {"first_paint": statistics.median(paints), "rows": statistics.median(rows), "filter": max(changes.values())}
@@ -72,7 +80,14 @@ def measure(path: Path) -> dict:
         "milliseconds": {name: round(time, 1) for name, time in times.items()},
         "goals": GOALS,
         "changes": {name: round(time, 1) for name, time in changes.items()},
+        "changes_processor": {name: round(time, 1) for name, time in worked.items()},
     }
+
+
+def main_thread(session) -> float:
+    """Milliseconds that the page's thread has worked so far, whatever else the machine did."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return 1000 * next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,29 @@ const above = make("tr", { "aria-hidden": "true", class: "space" }), below = abo
 const drawn = new Map();
 let state = { ...defaults }, order = [], current = 0, rowHeight = 34, printing = false;
 
-function rowOf(view, place) {
-  const at = order[place];
-  const row = make("tr", { "aria-rowindex": place + 2, "data-place": place, tabindex: place === current ? 0 : -1 });
-  if (keys[at] === state.unit) row.setAttribute("aria-selected", "true");
-  if (shared.dead[at]) row.className = "dead";
-  for (const { key, words, form } of heads) {
-    if (key === "unit") row.append(make("th", { scope: "row" }, keys[at]));
-    else if (words) row.append(make("td", { class: "word" }, wordOf(view, key, at) || none));
-    else row.append(make("td", {}, shown(view.columns[key]?.[at] ?? NaN, form)));
+/** A row with empty cells; `fill` says what stands in them. */
+function newRow(place) {
+  const row = make("tr", { "aria-rowindex": place + 2, "data-place": place });
+  for (const { key, words } of heads) {
+    const cell = key === "unit" ? make("th", { scope: "row" }) : make("td", words ? { class: "word" } : {});
+    cell.append("");
+    row.append(cell);
   }
+  return row;
+}
+
+/** Writes the unit of a place into its row: to change texts is quicker than to make rows anew. */
+function fill(row, place, view) {
+  const at = order[place];
+  row.tabIndex = place === current ? 0 : -1;
+  row.className = shared.dead[at] ? "dead" : "";
+  if (keys[at] === state.unit) row.setAttribute("aria-selected", "true");
+  else row.removeAttribute("aria-selected");
+  heads.forEach(({ key, words, form }, column) => {
+    const text = key === "unit" ? keys[at] : words ? wordOf(view, key, at) || none : shown(view.columns[key]?.[at] ?? NaN, form);
+    const cell = row.cells[column].firstChild;
+    if (cell.data !== text) cell.data = text;
+  });
   return row;
 }
 
@@ -32,7 +45,7 @@ function draw() {
   let next = below;
   for (let place = last - 1; place >= first; place--) {
     if (!drawn.has(place)) {
-      drawn.set(place, rowOf(view, place));
+      drawn.set(place, fill(newRow(place), place, view));
       body.insertBefore(drawn.get(place), next);
     }
     next = drawn.get(place);
@@ -51,10 +64,9 @@ function draw() {
 }
 
 function redraw() {
-  const old = [...drawn.values()];
-  drawn.clear();
+  const view = viewOf(state.set);
+  for (const [place, row] of drawn) if (place < order.length) fill(row, place, view);
   draw();
-  for (const row of old) row.remove();
 }
 
 /** Makes a row the current one, brings it into sight and, if asked for, focuses it. */
@@ -78,18 +90,10 @@ function describeFilters() {
   return parts.join("; ");
 }
 
-function fillDescriptions(view) {
-  const { values, codes } = view.words.description;
-  const counts = new Uint32Array(values.length);
-  for (const code of codes) counts[code] += 1;
-  const options = values.map((word, code) => new Option(`${word} (${grouped.format(counts[code])})`, word));
-  form.elements.description.replaceChildren(new Option("any", ""), ...options);
-}
-
 /** Brings form, table and panel to the state. */
 function apply(before) {
   const view = viewOf(state.set);
-  if (before?.set !== state.set) fillDescriptions(view);
+  if (before?.set !== state.set) form.elements.description.replaceChildren(new Option("any", ""), ...descriptionOptions(view));
   for (const element of form.elements) {
     if (!element.name || element.value === state[element.name]) continue;
     element.value = state[element.name];

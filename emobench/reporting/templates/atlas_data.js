@@ -41,6 +41,14 @@ function viewOf(name) {
 
 const wordOf = (view, key, at) => view.words[key].values[view.words[key].codes[at]];
 
+/** The descriptions of a concept set's units, with how many have each. */
+function descriptionOptions(view) {
+  const { values, codes } = view.words.description;
+  const counts = new Uint32Array(values.length);
+  for (const code of codes) counts[code] += 1;
+  return values.map((word, code) => new Option(`${word} (${grouped.format(counts[code])})`, word));
+}
+
 /** The similarity of a unit to every concept of a set, best first: [concept, number]. */
 function similaritiesOf(view, at) {
   const profile = view.set.profile;
