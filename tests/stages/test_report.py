@@ -3,7 +3,7 @@ from reporting.small_results import small_params, write_results
 
 from emobench.stages import report
 
-TABLES = ("layers.csv", "configs.csv", "verdicts.csv", "top_units.csv")
+TABLES = ("layers.csv", "configs.csv", "verdicts.csv", "top_units.csv", "controls.csv", "atlas.html")
 
 
 def files(layout) -> dict[str, bytes]:
@@ -37,8 +37,12 @@ def test_no_pixel_of_real_faces_reaches_the_reports(tmp_path):
     written = files(layout)
     shown = {name for name, data in written.items() if b"data:image" in data or b"<image" in data}
     assert shown == {"artifacts/small/report/index.html"}
+    sheets = [name for name, data in written.items() if b"WEBP" in data]
+    assert sheets
+    assert all(name.startswith("artifacts/small/report/") for name in sheets)
     assert b"photos of people" in written["artifacts/small/report/index.html"]
-    assert {name.rsplit(".")[-1] for name in written} == {"html", "svg", "csv", "json"}
+    reported = {name.rsplit(".")[-1] for name in written if name.startswith("reports/")}
+    assert reported == {"html", "svg", "csv", "json"}
     assert b"published: 69.42%" in written["reports/small/index.html"]
 
 
