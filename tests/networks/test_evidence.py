@@ -59,6 +59,7 @@ def case(tmp_path) -> tuple[dict[str, pd.DataFrame], ImageSet, pd.DataFrame, dic
     index.loc[50, "status"], index["leaks"] = "removed", False
     imageset = ImageSet(np.zeros((60, 2, 2), np.uint8), index)
     annotations = pd.DataFrame(np.random.default_rng(0).random((60, 2), np.float32), columns=["smile", "frown"])
+    annotations.iloc[50] = 0.95
     activations = annotations.to_numpy().copy()
     activations[:20], activations[50] = -activations[:20], -1e6 * annotations.iloc[50]  # wrong where nobody may look
     recordings = {}
