@@ -31,6 +31,10 @@ repro: setup ## Run the benchmark in params.yaml: all stages that are not up to 
 test: setup ## Run the tests (slow ones on real data too, where ../shared is)
 	@$(BIN)/python -m pytest -q
 
+.PHONY: test-browser
+test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of make test)
+	@$(BIN)/python -m pytest -q -rs tests/browser
+
 .PHONY: lint
 lint: setup ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

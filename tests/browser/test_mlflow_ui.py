@@ -13,7 +13,7 @@ from emobench.reporting.mlflow_log import Tracker
 from emobench.reporting.runs import RunRecord
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
 ]
 DATASET = {"name": "small", "digest": "0123456789abcdef", "source": "drawn"}

@@ -8,7 +8,7 @@ from reporting.small_atlas import SETS, small_data, small_tables
 from emobench.reporting import atlas, packing
 from emobench.vocabulary import CLASSES, concept_classes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 SIZES = {"conv1a": 64, "lin1": 1500, "lin2": 1500, "lin3": 7}
 REPORT = Path(__file__).parents[2] / "reports" / "demo" / "index.html"
 CELLS = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
