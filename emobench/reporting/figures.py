@@ -37,7 +37,7 @@ def similarity_ridges(results: Results) -> Picture:
         null = tables.null_of(results, layer, name)["quantiles"]
         spot = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
         below = base - 0.04 - 0.05 * (number % len(results.params.concept_sets))
-        label = f"random units, {name}: 5 to 95 %" if layer == LAYERS[0] else None
+        label = f"random units, {name}" if layer == LAYERS[0] else None
         axes.plot(np.clip([null[5], null[95]], edges[0], edges[-1]), [below, below], **spot, label=label)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
     axes.text(tau, 1.05, f" τ = {tau:g}", va="bottom")
@@ -50,8 +50,8 @@ def similarity_ridges(results: Results) -> Picture:
         "similarities",
         figure,
         f"How well each unit's best concept fits, layer by layer (heights scaled per layer). Right of τ = {tau:g} the "
-        "paper calls a unit interpretable; the bars below show where units with random top images lie. Where these "
-        "reach τ, passing it means nothing; values of two layers don't compare.",
+        "paper calls a unit interpretable; the bars below show where 90 of 100 units with random top images lie. Where "
+        "these reach τ, passing it means nothing; values of two layers don't compare.",
         "Strips of histograms of best similarities, one per layer, with the threshold tau as a dashed line and the "
         "range of random units as a bar.",
     )

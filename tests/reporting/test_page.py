@@ -285,7 +285,7 @@ def test_held_out_figure_shows_what_was_measured_and_is_left_out_without_measure
 def test_null_is_drawn_with_the_similarities(results, pictures):
     strips = next(picture for picture in pictures if picture.name == "similarities")
     null = results.nulls.query("network == 'trained' and layer == 'conv1a' and concept_set == 'emotions'").iloc[0]
-    bar = next(line for line in strips.figure.axes[0].lines if line.get_label() == "random units, emotions: 5 to 95 %")
+    bar = next(line for line in strips.figure.axes[0].lines if line.get_label() == "random units, emotions")
     low, high = bar.get_xdata()
     assert high == pytest.approx(null["quantiles"][95])
     assert low <= high
