@@ -1,6 +1,7 @@
 """L of wpmi and soft_wpmi: the log-likelihood of a concept given a unit's top images, before the correction."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -13,19 +14,20 @@ from emobench.functional.compiled import (
     ONE_BITS,
     bits,
     compiled,
-    exp_of_negative,
     from_bits,
     in_threads,
-    span,
-    total,
+    power_of_two,
+    spans,
 )
 from emobench.functional.topk import require_finite
 
 GATHERED_AT_ONCE = 1 << 25
 """Factors held at a time by the plain path, 4 bytes each."""
-PRODUCTS_AT_ONCE = 1 << 19
-"""Products that a thread of the compiled path keeps close to its core, 8 bytes each."""
-TINY = F32(np.finfo(np.float32).tiny)
+PRODUCTS_AT_ONCE = 1 << 20
+"""Products that a thread of the compiled path holds, 8 bytes each, half of them seldom looked at."""
+DOUBLINGS = 100
+"""Factors of at most 2 that a product can take."""
+TINY, HUGE = F32(np.finfo(np.float32).tiny), F32(np.finfo(np.float32).max)
 LN2, ROOT_2 = F32(0.6931471805599453), F32(1.4142135623730951)
 
 
@@ -89,40 +91,23 @@ def _log_likelihood(
 def _compiled_log_likelihood(
     concept_scores: torch.Tensor, top: torch.Tensor, constant: torch.Tensor, slope: torch.Tensor, a: float
 ) -> torch.Tensor:
-    """The path for main memory: blocks of units times concepts whose products stay in a core's cache."""
-    scores, images, a = concept_scores.contiguous().numpy(), top.numpy(), np.float32(a)
-    threads = torch.get_num_threads()
-    needed = np.zeros(len(scores), bool)
-    needed[images] = True
-    shift, scale = np.empty((2, len(scores)), np.float32)
-    bounds = np.linspace(0, len(scores), 4 * threads + 1, dtype=int)
-    ends = in_threads(lambda part: _softmax_rows(scores, a, *part, needed, shift, scale), pairwise(bounds))
-    if not np.isfinite(ends).all():
+    """The path for main memory: blocks of units whose products stay near a core, and a look at all other images."""
+    scores, images = concept_scores.contiguous().numpy(), top.numpy()
+    units, threads = images.shape[1], torch.get_num_threads()
+    rounds = math.ceil(units * scores.shape[1] / (threads * PRODUCTS_AT_ONCE))
+    bounds = np.linspace(0, units, min(units, threads * rounds) + 1, dtype=int)
+    likelihood = np.empty((units, scores.shape[1]), np.float32)
+    factors = np.float32(min(a * math.log2(math.e), HUGE)), constant.numpy(), slope.numpy()
+    jobs = [
+        partial(_sum_of_logs, scores, *factors, np.ascontiguousarray(images[:, first:last]), likelihood[first:last])
+        for first, last in pairwise(bounds)
+    ]
+    others = np.ones(len(scores), bool)
+    others[images] = False
+    jobs += [partial(_all_finite, scores, rows) for rows in np.array_split(np.flatnonzero(others), 4 * threads)]
+    if not all(in_threads(lambda job: job(), jobs)):
         require_finite("concept_scores", concept_scores)
-    lowest, highest = np.min(ends), np.max(ends)
-    # No factor is smaller; so many of them stay within float32's range.
-    smallest = float((constant + slope * math.exp(float(a) * float(lowest - highest)) / scores.shape[1]).min())
-    group = max(1, min(32, int(math.log(1e-37) / math.log(min(max(smallest, 1e-37), 0.5)))))
-    likelihood = np.empty((images.shape[1], scores.shape[1]), np.float32)
-    factors = constant.numpy(), slope.numpy(), group
-    parts = _parts(images, scores.shape[1], threads)
-    in_threads(lambda part: _sum_of_logs(scores, a, shift, scale, *factors, *part, likelihood), parts)
     return torch.from_numpy(likelihood)
-
-
-def _parts(images: np.ndarray, concepts: int, threads: int) -> list[tuple[np.ndarray, tuple[int, int, int, int]]]:
-    """The (triples, tile) arguments of ``_sum_of_logs`` that cover top images (top_k, units) and all concepts."""
-    # All units of a tile share its softmax: few concepts a tile rather than few units, but whole cache lines.
-    width = min(concepts, max(128, PRODUCTS_AT_ONCE // images.shape[1]), max(128, math.ceil(concepts / threads)))
-    columns = [(first, min(width, concepts - first)) for first in range(0, concepts, width)]
-    height = min(PRODUCTS_AT_ONCE // width, math.ceil(images.shape[1] * len(columns) / threads))
-    parts = []
-    for start in range(0, images.shape[1], height):
-        block = images[:, start : start + height]
-        image, place = np.divmod(np.sort(block.ravel() * block.size + np.arange(block.size)), block.size)
-        triples = np.stack([image, *np.divmod(place, block.shape[1])[::-1]])
-        parts += [(triples, (start, block.shape[1], *part)) for part in columns]
-    return parts
 
 
 def _gathered_log_likelihood(
@@ -142,89 +127,106 @@ def _gathered_log_likelihood(
 
 
 @compiled
-def _softmax_rows(
-    scores: np.ndarray, a: float, first: int, last: int, needed: np.ndarray, shift: np.ndarray, scale: np.ndarray
-) -> tuple[float, float]:
-    """For rows first..last that are needed: softmax(a * row) is exp(a * row - shift) * scale.
-
-    Returns:
-        The smallest and the largest of all scores in first..last; NaN where a score is NaN or infinite.
-    """
-    exponentials = np.empty(scores.shape[1], np.float32)
-    smallest, largest = F32(np.inf), F32(-np.inf)
-    for i in range(first, last):
-        row = scores[i]
-        low, high = span(row)
-        if not high >= low:
-            return low, high
-        smallest, largest = min(smallest, low), max(largest, high)
-        if not needed[i]:
-            continue
-        minus = a * high
-        for m in range(len(row)):
-            exponentials[m] = exp_of_negative(a * row[m] - minus)
-        shift[i], scale[i] = minus, F32(1) / total(exponentials)
-    return smallest, largest
-
-
-@compiled
 def _sum_of_logs(
-    scores: np.ndarray,
-    a: float,
-    shift: np.ndarray,
-    scale: np.ndarray,
-    constant: np.ndarray,
-    slope: np.ndarray,
-    group: int,
-    triples: np.ndarray,
-    tile: tuple[int, int, int, int],
-    result: np.ndarray,
-) -> None:
-    """Sums log(constant + slope * softmax) over (image, unit, rank) triples that are sorted by image.
+    scores: np.ndarray, a: float, constant: np.ndarray, slope: np.ndarray, top: np.ndarray, result: np.ndarray
+) -> bool:
+    """Writes the sums over ranks of log(constant + slope * softmax).
 
-    The factors are multiplied. After every ``group`` of them, as many as float32 can take, the product keeps its
-    mantissa and hands its exponent to an integer, so that one logarithm a (unit, concept) is left for the end.
+    The factors are multiplied, image by image. Before a product could leave float32's range, it keeps its mantissa and
+    hands its exponent to an integer, so that one logarithm a (unit, concept) is left for the end.
 
     Args:
         scores: (images, concepts).
-        a: inverse temperature.
-        shift: (images,), from ``_softmax_rows``.
-        scale: (images,), from ``_softmax_rows``.
+        a: inverse temperature of the softmax to base 2.
         constant: (ranks,).
         slope: (ranks,).
-        group: factors between two looks at the exponent.
-        triples: (3, triples), a unit counted from the tile's first.
-        tile: first unit, number of units, first concept, number of concepts: the part of ``result`` to overwrite.
+        top: images (ranks, units).
         result: (units, concepts).
+
+    Returns:
+        False where a score of these images is NaN or infinite; ``result`` is then not valid.
     """
-    (image, unit, rank), (base, units, first, concepts) = triples, tile
-    products = np.ones((units, concepts), np.float32)
-    exponents = np.zeros((units, concepts), np.int32)
-    pending = np.zeros(units, np.int64)
-    probability = np.empty(concepts, np.float32)
-    for triple in range(len(image)):
-        i, u, r = image[triple], unit[triple], rank[triple]
-        if triple == 0 or image[triple - 1] != i:
-            row, minus, times = scores[i, first : first + concepts], shift[i], scale[i]
+    images, starts, places = _by_image(top, len(scores))
+    units, concepts = result.shape
+    products, exponents = np.ones((units, concepts), np.float32), np.zeros((units, concepts), np.int32)
+    least, pending = np.ones(units, np.float32), np.zeros(units, np.int64)
+    powers = np.empty(concepts, np.float32)
+    for n in range(len(images)):
+        if n % 4 == 0:
+            ends = _spans_of(scores, images, n)
+        i, (low, high) = images[n], ends[n % 4]
+        if not high >= low:
+            return False
+        scale = F32(1) / _powers(scores[i], a, high, powers)
+        smallest = power_of_two(a * (low - high)) * scale
+        for place in places[starts[i] : starts[i + 1]]:
+            r, u = place // units, place % units
+            c, s = max(constant[r], TINY), slope[r] * scale
+            factor = c + slope[r] * smallest
+            if least[u] * factor < 2 * TINY or pending[u] == DOUBLINGS:
+                _normalise(products[u], exponents[u])
+                least[u], pending[u] = F32(1), 0
+            least[u] *= factor
+            pending[u] += 1
+            product = products[u]
             for m in range(concepts):
-                probability[m] = exp_of_negative(a * row[m] - minus) * times
-        product, c, s = products[u], max(constant[r], TINY), slope[r]
-        for m in range(concepts):
-            product[m] *= c + s * probability[m]
-        pending[u] += 1
-        if pending[u] == group:
-            pending[u] = 0
-            _normalise(product, exponents[u])
+                product[m] *= c + s * powers[m]
     for u in range(units):
         _normalise(products[u], exponents[u])
-        target = result[base + u, first : first + concepts]
-        for m in range(concepts):
-            # log x = log 2 / 2 + 2 artanh z; |z| < 0.172, so that the terms left out are below 1e-9.
-            z = (products[u, m] - ROOT_2) / (products[u, m] + ROOT_2)
-            square = z * z
-            series = ((F32(2 / 9) * square + F32(2 / 7)) * square + F32(2 / 5)) * square + F32(2 / 3)
-            log_mantissa = (series * square + F32(2)) * z
-            target[m] = log_mantissa + (F32(exponents[u, m]) + F32(0.5)) * LN2
+        _logarithms(products[u], exponents[u], result[u])
+    return True
+
+
+@compiled
+def _by_image(top: np.ndarray, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorts places rank * units + unit of ``top`` (ranks, units) by the image that stands there.
+
+    Returns:
+        The images that occur, ascending; starts (images + 1,), so that image i's places are places[starts[i] :
+        starts[i + 1]]; places (ranks * units,).
+    """
+    flat = top.ravel()
+    starts = np.zeros(images + 1, np.int64)
+    for image in flat:
+        starts[image + 1] += 1
+    found = np.flatnonzero(starts) - 1
+    starts = np.cumsum(starts)
+    free = starts.copy()
+    places = np.empty(len(flat), np.int64)
+    for place in range(len(flat)):
+        image = flat[place]
+        places[free[image]] = place
+        free[image] += 1
+    return found, starts, places
+
+
+@compiled
+def _all_finite(scores: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether some rows of scores (images, concepts) hold neither NaN nor infinity."""
+    for n in range(0, len(rows), 4):
+        for low, high in _spans_of(scores, rows, n):
+            if not high >= low:
+                return False
+    return True
+
+
+@compiled
+def _spans_of(scores: np.ndarray, rows: np.ndarray, n: int) -> tuple[tuple[float, float], ...]:
+    """``spans`` of the rows that stand from place ``n`` on, the last one again where fewer than four are left."""
+    last = len(rows) - 1
+    return spans(
+        scores[rows[n]], scores[rows[min(n + 1, last)]], scores[rows[min(n + 2, last)]], scores[rows[min(n + 3, last)]]
+    )
+
+
+@partial(compiled, fastmath=frozenset({"contract", "reassoc", "nsz"}))
+def _powers(row: np.ndarray, a: float, high: float, powers: np.ndarray) -> float:
+    """Fills ``powers`` with 2^(a * (row - high)); returns their sum, taken in partial sums side by side."""
+    result = F32(0)
+    for m in range(len(row)):
+        powers[m] = power_of_two(a * (row[m] - high))
+        result += powers[m]
+    return result
 
 
 @compiled
@@ -234,3 +236,14 @@ def _normalise(product: np.ndarray, exponent: np.ndarray) -> None:
         pattern = bits(product[m])
         exponent[m] += I32((pattern >> 23) - 127)
         product[m] = from_bits(I32((pattern & MANTISSA_BITS) | ONE_BITS))
+
+
+@compiled
+def _logarithms(mantissas: np.ndarray, exponents: np.ndarray, result: np.ndarray) -> None:
+    """Writes log(mantissa * 2^exponent), with the mantissas in [1, 2)."""
+    for m in range(len(mantissas)):
+        # log x = log 2 / 2 + 2 artanh z; |z| < 0.172, so that the terms left out are below 1e-9.
+        z = (mantissas[m] - ROOT_2) / (mantissas[m] + ROOT_2)
+        square = z * z
+        series = ((F32(2 / 9) * square + F32(2 / 7)) * square + F32(2 / 5)) * square + F32(2 / 3)
+        result[m] = (series * square + F32(2)) * z + (F32(exponents[m]) + F32(0.5)) * LN2

@@ -134,22 +134,35 @@ def _collect_top(values: np.ndarray, first: int, k: int, threshold: np.ndarray, 
     # A byte a unit, looked at eight at a time: most words are 0 once the thresholds are near their end.
     flags = np.zeros((width + 7) // 8 * 8, np.uint8)
     words = flags.view(np.uint64)
-    for i in range(len(values)):
-        row = values[i, first : first + width]
-        for j in range(width):
-            flags[j] = not (row[j] <= threshold[j] and row[j] >= -HUGE)
+    for start in range(0, len(values), 4):
+        _flag(values, start, first, threshold, flags)
         for w in range(len(words)):
             word = words[w]
             while word != 0:
                 j = 8 * w + (np.int64(lowest_bit(word)) >> 3)
                 word &= word - np.uint64(1)
-                if not abs(row[j]) <= HUGE:
-                    return False
-                mine = keys[j]
-                mine[count[j]] = ordered_key(row[j], LOW - i)
-                count[j] += 1
-                if count[j] == room:
-                    smallest = _keep_largest(mine, k)
-                    count[j] = k
-                    threshold[j] = values[LOW - (smallest & LOW), first + j]
+                for i in range(start, min(start + 4, len(values))):
+                    value = values[i, first + j]
+                    if value <= threshold[j] and value >= -HUGE:
+                        continue
+                    if not abs(value) <= HUGE:
+                        return False
+                    keys[j, count[j]] = ordered_key(value, LOW - i)
+                    count[j] += 1
+                    if count[j] == room:
+                        smallest = _keep_largest(keys[j], k)
+                        count[j] = k
+                        threshold[j] = values[LOW - (smallest & LOW), first + j]
     return True
+
+
+@compiled
+def _flag(values: np.ndarray, start: int, first: int, threshold: np.ndarray, flags: np.ndarray) -> None:
+    """Flags units that one of four rows has above their threshold, or not finite; four, as in ``spans``."""
+    last, end = len(values) - 1, first + len(threshold)
+    a, b = values[start, first:end], values[min(start + 1, last), first:end]
+    c, d = values[min(start + 2, last), first:end], values[min(start + 3, last), first:end]
+    for j in range(len(threshold)):
+        t = threshold[j]
+        below = a[j] <= t and b[j] <= t and c[j] <= t and d[j] <= t
+        flags[j] = not (below and a[j] >= -HUGE and b[j] >= -HUGE and c[j] >= -HUGE and d[j] >= -HUGE)

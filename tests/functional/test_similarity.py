@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from emobench.functional import cosines, likelihood, reordering, similarity, topk
+from emobench.functional import compiled, cosines, likelihood, reordering, similarity, topk
 from emobench.functional.topk import top_images
 
 SPEC = importlib.util.spec_from_file_location("similarity_oracle", Path(__file__).with_name("similarity_oracle.py"))
@@ -82,6 +82,18 @@ def test_wpmis_equal_the_plain_loop_over_several_blocks(monkeypatch):
     actual = similarity.soft_wpmi(torch.from_numpy(scores), torch.from_numpy(activations), top_k=20)
     expected = oracle.soft_wpmi_likelihood(scores, activations, top_k=20)
     assert_equals(actual, oracle.corrected(expected, 1.0), scale=expected)
+
+
+def test_products_of_factors_stay_within_float32():
+    scores, activations = map(torch.from_numpy, make("random", images=300))
+    scores[:, 0] = 2
+    certain = similarity.soft_wpmi(scores, activations, top_k=300, a=1e3, min_prob=1.0, p_start=1, p_end=1, lam=0)
+    torch.testing.assert_close(certain[:, 0], torch.full((6,), 300 * np.log(2), dtype=torch.float32))
+    assert torch.equal(certain[:, 1:], torch.zeros(6, 6))
+    never = similarity.soft_wpmi(scores, activations, top_k=300, a=1e30, min_prob=1e-38, p_start=1, p_end=1, lam=0)
+    assert torch.equal(never[:, 0], torch.zeros(6))
+    assert (never[:, 1:] < 300 * np.log(1e-37)).all()
+    assert torch.isfinite(never).all()
 
 
 def test_log_likelihood_of_given_images_is_what_soft_wpmi_corrects():
@@ -226,6 +238,26 @@ def test_plain_torch_paths_agree_with_the_compiled_ones(kind):
     torch.testing.assert_close(norms, plain_norms, rtol=1e-5, atol=1e-6)
 
 
+def test_powers_of_two_and_spans_of_rows():
+    @compiled.compiled
+    def powers(values, result):
+        for i in range(len(values)):
+            result[i] = compiled.power_of_two(values[i])
+
+    exponents = -np.concatenate([np.arange(126), np.random.default_rng(0).uniform(0, 125, 20_000)]).astype(np.float32)
+    result = np.empty_like(exponents)
+    powers(exponents, result)
+    np.testing.assert_allclose(result, np.exp2(exponents.astype(float)), rtol=2.5e-7)
+    assert result[0] == 1
+    rows = np.random.default_rng(0).normal(size=(4, 37)).astype(np.float32)
+    rows[2] = -np.abs(rows[2])
+    rows[3, ::2] = -0.0
+    np.testing.assert_array_equal(compiled.spans(*rows), np.stack([rows.min(1), rows.max(1)], axis=1))
+    for bad in (np.nan, -np.nan, np.inf, -np.inf):
+        rows[1, 36] = bad
+        np.testing.assert_array_equal(np.isnan(compiled.spans(*rows)).all(axis=1), [False, True, False, False])
+
+
 CALLS = {
     "soft_wpmi": lambda s, a: similarity.soft_wpmi(s, a, top_k=5),
     "wpmi": lambda s, a: similarity.wpmi(s, a, top_k=5),
@@ -238,10 +270,10 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["concept_scores", "activations"])
-def test_what_is_not_finite_is_named(call, name, bad):
+@pytest.mark.parametrize("place", [torch.argmin, torch.argmax], ids=["in nobody's top images", "in a unit's"])
+def test_what_is_not_finite_is_named(call, name, bad, place):
     inputs = dict(zip(("concept_scores", "activations"), map(torch.from_numpy, make("random")), strict=True))
-    least = int(inputs["activations"].sum(1).argmin())  # in nobody's top images
-    inputs[name][least, 2] = bad
+    inputs[name][int(place(inputs["activations"].sum(1))), 2] = bad
     with pytest.raises(ValueError, match=rf"^{name}: expected finite numbers; got 1 NaN or infinite of"):
         call(*inputs.values())
 
