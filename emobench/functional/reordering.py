@@ -1,5 +1,7 @@
 """The inner part of rank_reorder: what a concept's order of a unit's top images costs, against random orders."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 
@@ -12,6 +14,21 @@ KEYS_AT_ONCE = 1 << 21
 """Sort keys that a thread of the compiled path holds, 8 bytes each."""
 SORTED_AT_ONCE = 1 << 24
 """Concept scores that the plain path sorts at a time, some 40 bytes each."""
+
+
+class Tops(NamedTuple):
+    """What a concept's order is held against; tensors (k, units), or for the kernel arrays (units, k)."""
+
+    images: Any
+    """Image indices, the most activating first."""
+    values: Any
+    """Their activations."""
+    baseline: Any
+    """(units,), the mean |difference|^p of random orders."""
+    p: int
+    """Power of the differences."""
+    scale_p: float
+    """Power of the mean concept score."""
 
 
 def random_errors(values: torch.Tensor, p: int, generator: torch.Generator) -> torch.Tensor:
@@ -59,33 +76,29 @@ def reorder_scores(
     Returns:
         Similarity (units, concepts).
     """
+    tops = Tops(top, values, baseline, p, scale_p)
     if concept_scores.device.type != "cpu":
-        return _plain_scores(concept_scores, top, values, baseline, p, scale_p)
+        return _plain_scores(concept_scores, tops)
     scores = concept_scores.contiguous().numpy()
     images, concepts = scores.shape
     result = np.empty((top.shape[1], concepts), np.float32)
-    units = [np.ascontiguousarray(array.T.numpy()) for array in (top.int(), values)]
+    rows = [np.ascontiguousarray(array.T.numpy()) for array in (top.int(), values)]
+    tops = Tops(*rows, baseline.numpy(), p, scale_p)
 
     def fill(first: int) -> None:
         keys = np.empty((min(width, concepts - first), images), np.int64)
         _order_keys(scores, first, keys)
         keys.sort(axis=1)
-        _compiled_columns(scores, first, keys, *units, baseline.numpy(), p, scale_p, result)
+        _compiled_columns(scores, first, keys, tops, result)
 
     width = max(1, min(KEYS_AT_ONCE // images, -(-concepts // torch.get_num_threads())))
     in_threads(fill, range(0, concepts, width))
     return torch.from_numpy(result)
 
 
-def _plain_scores(
-    concept_scores: torch.Tensor,
-    top: torch.Tensor,
-    values: torch.Tensor,
-    baseline: torch.Tensor,
-    p: int,
-    scale_p: float,
-) -> torch.Tensor:
+def _plain_scores(concept_scores: torch.Tensor, tops: Tops) -> torch.Tensor:
     """The plain path, for any device: some units at a time, their images in index order so that ties stay in it."""
+    top, values = tops.images, tops.values
     result = concept_scores.new_empty(top.shape[1], concept_scores.shape[1])
     block = max(1, SORTED_AT_ONCE // (len(top) * concept_scores.shape[1]))
     for units in torch.arange(top.shape[1], device=top.device).split(block):
@@ -94,11 +107,11 @@ def _plain_scores(
         chosen = concept_scores[images]
         placed = placed.gather(0, chosen.argsort(dim=0, stable=True))
         ascending = values[:, units].flip(0)[:, :, None]
-        errors = (placed.double() - ascending).abs_().pow_(p).mean(0)
-        expected = baseline[units, None]
+        errors = (placed.double() - ascending).abs_().pow_(tops.p).mean(0)
+        expected = tops.baseline[units, None]
         ratio = torch.where((errors == 0) & (expected == 0), 1.0, errors / expected)
         mean = chosen.mean(0, dtype=torch.float64)
-        result[units] = torch.where(mean > 0, -ratio / mean**scale_p, -torch.inf).float()
+        result[units] = torch.where(mean > 0, -ratio / mean**tops.scale_p, -torch.inf).float()
     return result
 
 
@@ -113,17 +126,7 @@ def _order_keys(scores: np.ndarray, first: int, keys: np.ndarray) -> None:
 
 
 @compiled
-def _compiled_columns(
-    scores: np.ndarray,
-    first: int,
-    keys: np.ndarray,
-    top: np.ndarray,
-    values: np.ndarray,
-    baseline: np.ndarray,
-    p: int,
-    scale_p: float,
-    result: np.ndarray,
-) -> None:
+def _compiled_columns(scores: np.ndarray, first: int, keys: np.ndarray, tops: Tops, result: np.ndarray) -> None:
     """rank_reorder for some concepts and all units.
 
     A concept's images are ranked once. A unit's top images then set bits at those ranks, and walking over the bits
@@ -133,14 +136,10 @@ def _compiled_columns(
         scores: (images, all concepts).
         first: the concept that belongs to the first row of ``keys``.
         keys: (concepts, images), sorted.
-        top: (units, k), the most activating first.
-        values: (units, k), the activations of ``top``.
-        baseline: (units,), the mean |difference|^p of random orders.
-        p: power of the differences.
-        scale_p: power of the mean concept score.
+        tops: of the units, arrays.
         result: (units, all concepts); columns first.. are written.
     """
-    units, k = top.shape
+    units, k = tops.images.shape
     images = keys.shape[1]
     place, column = np.empty(images, np.int32), np.empty(images, np.float32)
     bits, placed = np.zeros(images // 64 + 1, np.uint64), np.empty(images, np.float32)
@@ -150,23 +149,31 @@ def _compiled_columns(
             place[image] = i
             column[image] = scores[image, first + m]
         for u in range(units):
-            total, error, ascending = 0.0, 0.0, k
+            values, total = tops.values[u], 0.0
             for r in range(k):
-                total += column[top[u, r]]
-                spot = place[top[u, r]]
-                placed[spot] = values[u, r]
+                image = tops.images[u, r]
+                total += column[image]
+                spot = place[image]
+                placed[spot] = values[r]
                 bits[spot >> 6] |= np.uint64(1) << np.uint64(spot & 63)
-            for w in range(len(bits)):
-                word, bits[w] = bits[w], np.uint64(0)
-                while word != 0:
-                    ascending -= 1
-                    spot = 64 * w + np.int64(lowest_bit(word))
-                    word &= word - np.uint64(1)
-                    difference = abs(np.float64(placed[spot]) - np.float64(values[u, ascending]))
-                    power = difference
-                    for _ in range(p - 1):
-                        power *= difference
-                    error += power
-            error /= k
-            ratio = 1.0 if error == 0 and baseline[u] == 0 else error / baseline[u]
-            result[u, first + m] = -ratio / (total / k) ** scale_p if total > 0 else -np.inf
+            error, expected = _error(bits, placed, values, tops.p) / k, tops.baseline[u]
+            ratio = 1.0 if error == 0 and expected == 0 else error / expected
+            result[u, first + m] = -ratio / (total / k) ** tops.scale_p if total > 0 else -np.inf
+
+
+@compiled
+def _error(bits: np.ndarray, placed: np.ndarray, values: np.ndarray, p: int) -> float:
+    """Sum of |difference|^p of ``placed`` where ``bits`` are set and of the descending ``values``; clears the bits."""
+    error, ascending = 0.0, len(values)
+    for w in range(len(bits)):
+        word, bits[w] = bits[w], np.uint64(0)
+        while word != 0:
+            ascending -= 1
+            spot = 64 * w + np.int64(lowest_bit(word))
+            word &= word - np.uint64(1)
+            difference = abs(np.float64(placed[spot]) - np.float64(values[ascending]))
+            power = difference
+            for _ in range(p - 1):
+                power *= difference
+            error += power
+    return error

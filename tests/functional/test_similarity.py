@@ -228,7 +228,7 @@ def test_plain_torch_paths_agree_with_the_compiled_ones(kind):
     values = activations.gather(0, top)
     baseline = reordering.random_errors(values, 3, torch.Generator().manual_seed(0))
     arguments = (scores.round(decimals=1), top, values, baseline, 3, 0.5)
-    plain = reordering._plain_scores(*arguments)
+    plain = reordering._plain_scores(arguments[0], reordering.Tops(*arguments[1:]))
     torch.testing.assert_close(reordering.reorder_scores(*arguments), plain, rtol=1e-5, atol=1e-6)
     means = cosines.column_means("activations", activations)
     torch.testing.assert_close(means, activations.double().mean(0).float())
