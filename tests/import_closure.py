@@ -9,6 +9,7 @@ PLUMBING = {"cli", "costs", "errors", "files", "layout", "params", "progress", "
 DATA_FILES = {
     "emobench/vocabulary/__init__.py": ["emobench/vocabulary"],
     "emobench/reporting/html.py": ["emobench/reporting/templates"],
+    "emobench/reporting/published.py": ["emobench/reporting/published"],
 }
 """What a module reads beside itself; a folder stands for the module too."""
 
