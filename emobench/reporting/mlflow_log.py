@@ -11,8 +11,10 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,21 +24,26 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 # A server that is down shall be told in seconds, not minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-# A bar for every small file says nothing.
+# A bar for every small file says nothing, and the address of a thousandth run neither.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy.exc import SQLAlchemyError
 
 from emobench.errors import UserError
 from emobench.progress import progress
-from emobench.reporting.runs import NOTE, RunRecord
+from emobench.reporting.runs import OWN, RunRecord
 
 PARENT = "mlflow.parentRunId"
 FINISHED = "FINISHED"
+THREADS = 8
+SQLITE_THREADS = 2
+"""SQLite has one writer at a time: the other thread prepares what comes next while that one waits for the disk."""
 
 
 def repository_root(start: Path) -> Path:
@@ -105,9 +112,10 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, dataset: Mapping[str, str]) -> None:
-        for name in ("alembic", "mlflow.store.db.utils"):
+        for name in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        self.client = MlflowClient(uri)
+        self.uri, self.client = uri, MlflowClient(uri, uri)
+        self._drawing = threading.Lock()
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             # SQLite says nothing of files; MLflow's own choice would be the folder that happens to be current.
@@ -141,17 +149,40 @@ class Tracker:
         found = self.runs(content=content, kind=parent.kind)
         run = found[0] if found else self._start(parent, {"content": content})
         nested = {child.data.tags["key"]: child for child in self.runs(**{PARENT: run.info.run_id})} if found else {}
-        shared = {name: value for name, value in parent.tags.items() if name != NOTE}
-        ids = {}
-        for record in progress(list(children), desc="track", unit="run"):
-            child = nested.get(record.key)
-            if child is None or child.info.status != FINISHED:
-                child = child or self._start(record, {**shared, PARENT: run.info.run_id})
-                self._finish(record, child)
-            ids[record.key] = child.info.run_id
+        shared = {name: value for name, value in parent.tags.items() if name not in OWN} | {PARENT: run.info.run_id}
+        if run.info.status != FINISHED:
+            # Threads that log a data set that the store doesn't know yet would each make it.
+            self.client.log_inputs(run.info.run_id, [self.dataset])
+
+        def child(record: RunRecord) -> str:
+            made = nested.get(record.key)
+            if made is None or made.info.status != FINISHED:
+                made = made or self._start(record, shared)
+                self._finish(record, made)
+            return made.info.run_id
+
+        ids = dict(self._each(child, list(children)))
         if run.info.status != FINISHED:
             self._finish(parent, run)
         return {"experiment": self.experiment, "content": content, "parent": run.info.run_id, "runs": ids}
+
+    def _each(self, log: Callable[[RunRecord], str], records: list[RunRecord]) -> Iterator[tuple[str, str]]:
+        """Key and run of each record, logged by several threads. After an error nothing more is begun."""
+        pool = ThreadPoolExecutor(SQLITE_THREADS if self.uri.startswith("sqlite:") else THREADS)
+        failed = threading.Event()
+
+        def unless_failed(record: RunRecord) -> str:
+            try:
+                return "" if failed.is_set() else log(record)
+            except BaseException:
+                failed.set()
+                raise
+
+        try:
+            done = progress(pool.map(unless_failed, records), total=len(records), desc="track", unit="run")
+            yield from zip((record.key for record in records), done, strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _start(self, record: RunRecord, tags: Mapping[str, str]) -> Run:
         """Makes a run that can be found again by its tags, whatever happens next."""
@@ -162,13 +193,15 @@ class Tracker:
     def _finish(self, record: RunRecord, run: Run) -> None:
         """Logs all of a record. The run's start is the time of every metric: logged again, they are the same ones."""
         at, run_id = run.info.start_time, run.info.run_id
-        # Files first: to find their place MLflow reads the whole run, which is still small.
-        if files := record.files | {name: draw() for name, draw in record.pictures.items()}:
+        with self._drawing:  # Matplotlib draws in one thread at a time
+            files = record.files | {name: draw() for name, draw in record.pictures.items()}
+        if files:
             with tempfile.TemporaryDirectory() as folder:
                 for name, data in files.items():
                     Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
                     Path(folder, name).write_bytes(data)
-                self.client.log_artifacts(run_id, folder)
+                # The client would read the whole run to find this place.
+                get_artifact_repository(run.info.artifact_uri, tracking_uri=self.uri).log_artifacts(folder)
         metrics = [Metric(name, value, at, 0) for name, value in record.metrics.items()]
         params = [Param(name, value) for name, value in record.params.items()]
         # A batch takes 100 params, and 1,000 entities in all.

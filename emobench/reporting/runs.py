@@ -1,8 +1,9 @@
 """What is tracked of a benchmark, as plain records: one for the baseline, each dissection and each edit.
 
 Names are flat and the same for every kind of run: a metric of an image set is ``<images>_<metric>`` (test_accuracy,
-val_test_nll), shares are in [0, 1], and a delta is this run minus the baseline (``<images>_delta_accuracy``) or minus
-the published accuracy on the same images (``delta_published``).
+val_test_nll), shares are in [0, 1], and a delta is this run minus the baseline (``<images>_delta_accuracy``, on test
+also of each class: ``test_delta_recall_happy``) or minus the published accuracy on the same images
+(``delta_published``).
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -23,8 +24,13 @@ from emobench.vocabulary import CLASSES
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
+Row = Mapping[str, Any]
 NOTE = "mlflow.note.content"
 """The tag whose Markdown MLflow's UI shows as the run's description."""
+OWN = (NOTE, "verdict", "protocol")
+"""Tags of a benchmark's run that are not true of its nested runs."""
+PROTOCOLS = {"val": "honest", "paper": "paper"}
+"""By what selected an edit: honest is chosen on val and tested on test, paper is chosen by what was published."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +66,19 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
+    tags["protocol"] = _protocol(results.verdicts["selected_on"].unique())
+    if results.chosen_id is not None:
+        tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]
     pages = [results.layout.reports / name for name in ("index.html", "atlas.html")]
     files = {f"report/{page.name}": page.read_bytes() for page in pages if page.is_file()}
     for figure in sorted((results.layout.reports / "figures").glob("*.svg")):
         files[f"figures/{figure.name}"] = figure.read_bytes()
     files |= run_files(results, [results.baseline_id, *results.edit_ids])
     return RunRecord(f"benchmark/{results.params.name}", "benchmark", params, _numbers(metrics), tags, files)
+
+
+def _protocol(selected_on: Iterable[str]) -> str:
+    return ", ".join(PROTOCOLS[one] for one in selected_on)
 
 
 def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,25 +93,34 @@ def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tu
 
 def run_records(results: Results) -> Iterator[RunRecord]:
     """The nested runs of a benchmark, the baseline first."""
-    configs = {name: rows for name, rows in results.configs.groupby("config_id", sort=False)}
-    base = configs[results.baseline_id].set_index("images")["accuracy"]
-    shown = {config_id: config_id for config_id in results.verdicts["config_id"].unique()}
+    configs, tested = _by_config(results.configs), _by_config(results.verdicts)
+    base = {row["images"]: row for row in configs[results.baseline_id]}
+    shown = {config_id: config_id for config_id in tested}
     shown |= {config_id: name for name, config_id in results.shown_edits().items()}
     shown[results.baseline_id] = "baseline"
-    yield _classifier(results, configs.pop(results.baseline_id), "baseline", base, shown)
+    yield _classifier(results, configs.pop(results.baseline_id), [], base, shown)
     for row in results.layers.to_dict("records"):
         yield _dissection(results, row)
-    for rows in configs.values():
-        yield _classifier(results, rows, "edit", base, shown)
+    for config_id, rows in configs.items():
+        yield _classifier(results, rows, tested.get(config_id, []), base, shown)
     for keys, rows in results.controls.groupby(["control_of", "criterion", "arm"], sort=False):
         yield _controls(rows, base, *keys)
 
 
-def _controls(rows: pd.DataFrame, base: pd.Series, control_of: str, criterion: str, kind: str) -> RunRecord:
+def _by_config(table: pd.DataFrame) -> dict[str, list[Row]]:
+    """The rows of each configuration. All at once: pandas takes as long for the rows of one."""
+    grouped: dict[str, list[Row]] = {}
+    for row in table.to_dict("records"):
+        grouped.setdefault(row["config_id"], []).append(row)
+    return grouped
+
+
+def _controls(rows: pd.DataFrame, base: Mapping[str, Row], control_of: str, criterion: str, kind: str) -> RunRecord:
     """All draws of one kind of control of one edit: quantiles as metrics, every draw's accuracy as a file."""
     metrics: dict[str, Any] = {"draws": rows["config_id"].nunique()}
     for images, drawn in rows.groupby("images", sort=False)["accuracy"]:
-        metrics |= {f"{images}_accuracy": drawn.median(), f"{images}_delta_accuracy": drawn.median() - base[images]}
+        delta = drawn.median() - base[images]["accuracy"]
+        metrics |= {f"{images}_accuracy": drawn.median(), f"{images}_delta_accuracy": delta}
         metrics |= {f"{images}_accuracy_p05": drawn.quantile(0.05), f"{images}_accuracy_p95": drawn.quantile(0.95)}
     settings = {"arm": kind, "criterion": criterion, "control_of": control_of, "layer": str(rows["layer"].iloc[0])}
     table = rows.pivot(index="config_id", columns="images", values="accuracy").reset_index()
@@ -115,28 +137,29 @@ def _dissection(results: Results, row: Mapping[str, Any]) -> RunRecord:
 
 
 def _classifier(
-    results: Results, rows: pd.DataFrame, kind: str, base: pd.Series, shown: Mapping[str, str]
+    results: Results, rows: list[Row], tested: list[Row], base: Mapping[str, Row], shown: Mapping[str, str]
 ) -> RunRecord:
-    """The baseline or one edit: settings, metrics on every image set, confusion matrices."""
-    first = rows.iloc[0]
-    config_id = first["config_id"]
+    """The baseline or one edit: settings, metrics on every image set, confusion matrices, what the verdicts say."""
+    first, config_id = rows[0], rows[0]["config_id"]
     metrics: dict[str, Any] = {}
-    for row in rows.to_dict("records"):
+    for row in rows:
         images = row["images"]
         numbers = {name: value for name, value in row.items() if name not in (*SETTINGS, "images")}
         metrics |= {f"{images}_{name}": value for name, value in numbers.items()}
-        metrics[f"{images}_delta_accuracy"] = row["accuracy"] - base[images]
+        compared = ["accuracy", *(f"recall_{name}" for name in CLASSES if images == "test")]
+        metrics |= {f"{images}_delta_{name}": row[name] - base[images][name] for name in compared}
     if results.published is not None:
         metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
     metrics |= {name: first[name] for name in ("n_up", "n_down") if name in first}
     settings = {name: f"{first[name]}" for name in SETTINGS if name in first and pd.notna(first[name])}
     tags = {"shown": shown[config_id]} if config_id in shown else {}
-    tested = results.verdicts[results.verdicts["config_id"] == config_id]
-    for row in tested.to_dict("records"):
+    for row in tested:
         metrics |= {f"{row['images']}_{name}": value for name, value in row.items() if name not in SETTINGS}
-    for row in tested[tested["images"] == "test"].to_dict("records"):
-        tags |= {"verdict": row["verdict"], "selected_on": ", ".join(tested["selected_on"].unique())}
+        if row["images"] == "test":
+            selected = list(dict.fromkeys(one["selected_on"] for one in tested))
+            tags |= {"verdict": row["verdict"], "selected_on": ", ".join(selected), "protocol": _protocol(selected)}
     files, pictures = _files(results, config_id, shown.get(config_id))
+    kind = "baseline" if config_id == results.baseline_id else "edit"
     return RunRecord(f"{kind}/{config_id}", kind, settings, _numbers(metrics), tags, files, pictures)
 
 

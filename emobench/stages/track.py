@@ -1,9 +1,13 @@
-"""Stage track: logs the benchmark to MLflow, once."""
+"""Stage track: logs the benchmark to MLflow, once, and registers its best networks."""
+
+import tempfile
+from pathlib import Path
 
 from emobench.files import write_json
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.reporting import mlflow_log as log
+from emobench.reporting import model_registry
 from emobench.reporting.answer import answer
 from emobench.reporting.results import Results
 from emobench.reporting.runs import benchmark_record, run_records
@@ -13,7 +17,7 @@ PRESENTATION = ("report.", "track.")
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Logs what the store lacks and writes the ids of the runs. A second time it logs nothing."""
+    """Logs what the store lacks; writes the ids of runs and versions. A second time it logs nothing."""
     results = Results(params, layout)
     records = list(run_records(results))
     dataset = {"name": params.name, "digest": results.imageset.digest(), "source": params.data.source}
@@ -25,6 +29,12 @@ def run(params: Params, layout: Layout) -> None:
     settings = {name: value for name, value in parent.params.items() if not name.startswith(PRESENTATION)}
     content = log.content_digest(records, settings, parent.metrics, dataset)
     uri = log.store_uri(layout.root)
-    with log.clear_errors(uri):
-        logged = log.Tracker(uri, params.name, dataset).log(parent, records, content)
-    write_json(layout.artifacts / "mlflow.json", logged)
+    with tempfile.TemporaryDirectory() as folder:
+        networks = model_registry.entries(results, Path(folder))
+        with log.clear_errors(uri):
+            tracker = log.Tracker(uri, params.name, dataset)
+            logged = tracker.log(parent, records, content)
+            versions = model_registry.register(
+                tracker.client, tracker.experiment, params.name, networks, logged["runs"]
+            )
+    write_json(layout.artifacts / "mlflow.json", logged | {"versions": versions})

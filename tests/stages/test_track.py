@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from reporting.small_results import small_params, write_results
+from reporting.small_tracked import write_tracked
 
 from emobench.errors import UserError
 from emobench.reporting import mlflow_log, tables
@@ -24,26 +24,17 @@ def _no_store_of_ones_own(monkeypatch):
 
 @pytest.fixture
 def small(tmp_path, empty_store):
-    (tmp_path / ".dvc").mkdir()
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return write_small(tmp_path)
-
-
-def write_small(root, source="fer2013", *, pictures=False):
-    """14 runs: the benchmark, its baseline, 3 layers x 2 concept sets, 2 edits by similarity, 2 x 2 by others."""
-    params = small_params(source, factors=[1.0, 1.5], taus=[0.0])
-    params = dataclasses.replace(params, track=dataclasses.replace(params.track, pictures=pictures))
-    return params, write_results(root, params, layers=("conv1a", "lin2", "lin3"))
+    return write_tracked(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory, empty_store):
     """A benchmark that is logged once, for tests that only look."""
     root = tmp_path_factory.mktemp("logged")
-    (root / ".dvc").mkdir()
     (root / "mlflow.db").write_bytes(empty_store.read_bytes())
     (root / "dvc.lock").write_text("stages:\n  edit: {md5: a}\n  track: {md5: b}\n")
-    params, layout = write_small(root, pictures=True)
+    params, layout = write_tracked(root, pictures=True)
     track.run(params, layout)
     return params, layout
 
@@ -56,6 +47,12 @@ def all_runs(layout):
     client = client_of(layout)
     experiment = client.get_experiment_by_name("small").experiment_id
     return client.search_runs([experiment], max_results=1000)
+
+
+def everything(layout) -> tuple[dict, list]:
+    """All runs by id, and all versions in the model registry."""
+    versions = [dict(one) for one in client_of(layout).search_model_versions("name = 'small'")]
+    return {run.info.run_id: run.to_dictionary() for run in all_runs(layout)}, versions
 
 
 def expected_count() -> int:
@@ -82,8 +79,14 @@ def test_everything_is_logged_once_and_can_be_filtered(logged):
     base = results.config("baseline", "val")["accuracy"]
     delta = results.config(results.paper_id, "val")["accuracy"] - base
     assert run.data.metrics["val_delta_accuracy"] == pytest.approx(delta)
+    for other in (run for run in runs if run.data.tags["kind"] == "edit"):
+        recall = results.config(other.data.params["config_id"])["recall_happy"]
+        change = recall - results.config("baseline")["recall_happy"]
+        if "verdict" not in other.data.tags:
+            assert other.data.metrics["test_delta_recall_happy"] == pytest.approx(change)
     written = json.loads((layout.artifacts / "mlflow.json").read_text())
     assert written["runs"]["edit/" + results.paper_id] == run.info.run_id
+    assert written["versions"] == {"baseline": "1", "champion": "1"}
     assert run.data.tags["mlflow.parentRunId"] == written["parent"]
     assert run.inputs.dataset_inputs[0].dataset.digest == results.imageset.digest()[:36]
 
@@ -97,6 +100,26 @@ def test_parent_carries_params_answer_and_origin(logged):
     assert parent.data.tags["limited"] == "false"
     assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
     assert parent.data.tags["preset"] == "small"
+
+
+def test_protocol_and_verdict_stand_where_they_are_true(logged):
+    params, layout = logged
+    results = Results(params, layout)
+    runs = {run.data.tags["key"]: run.data.tags for run in all_runs(layout)}
+    selected = {
+        config_id: list(rows["selected_on"].unique()) for config_id, rows in results.verdicts.groupby("config_id")
+    }
+    protocols = {"val": "honest", "paper": "paper"}
+    for key, tags in runs.items():
+        expected = selected.get(key.partition("/")[2])
+        if key.startswith("benchmark/"):
+            assert (tags["protocol"], tags["verdict"]) == ("honest, paper", "no evidence")
+        elif expected is None:
+            assert tags.keys().isdisjoint({"protocol", "verdict"})
+        else:
+            assert set(tags["protocol"].split(", ")) == {protocols[one] for one in expected}
+            assert tags["verdict"] == "no evidence"
+    assert len(selected) == sum("selected_on" in tags for tags in runs.values())
 
 
 def test_lock_digest_leaves_its_own_stage_out(tmp_path):
@@ -144,16 +167,20 @@ def test_confusion_matrices_as_numbers_for_all_and_as_pictures_for_the_shown(log
 def test_a_second_time_logs_nothing(logged):
     params, layout = logged
     first = (layout.artifacts / "mlflow.json").read_bytes()
-    before = {run.info.run_id: run.to_dictionary() for run in all_runs(layout)}
+    before = everything(layout)
+    assert len(before[1]) == 1
     track.run(params, layout)
-    assert {run.info.run_id: run.to_dictionary() for run in all_runs(layout)} == before
+    assert everything(layout) == before
     assert (layout.artifacts / "mlflow.json").read_bytes() == first
 
 
 @pytest.mark.parametrize("call", ["create_run", "log_artifacts", "log_batch", "log_inputs", "set_terminated"])
 def test_an_interrupted_logging_is_completed_not_doubled(small, monkeypatch, call):
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
     params, layout = small
-    whole, calls = getattr(mlflow_log.MlflowClient, call), []
+    owner = LocalArtifactRepository if call == "log_artifacts" else mlflow_log.MlflowClient
+    whole, calls = getattr(owner, call), []
 
     def failing(*args, **options):
         calls.append(call)
@@ -162,7 +189,7 @@ def test_an_interrupted_logging_is_completed_not_doubled(small, monkeypatch, cal
         return whole(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mlflow_log.MlflowClient, call, failing)
+        patch.setattr(owner, call, failing)
         with pytest.raises(KeyboardInterrupt):
             track.run(params, layout)
     assert not (layout.artifacts / "mlflow.json").exists()
@@ -198,6 +225,15 @@ def test_a_lost_run_and_a_new_store_are_filled_again(small, tmp_path, monkeypatc
     assert filled["parent"] != written["parent"]
     assert list(filled["runs"]) == list(written["runs"])
     assert (tmp_path / "other" / "mlartifacts" / "small").is_dir()
+    assert filled["versions"] == written["versions"]
+
+
+def test_missing_weights_are_told_before_anything_is_logged(small):
+    params, layout = small
+    (layout.models / "baseline.safetensors").unlink()
+    with pytest.raises(UserError, match="run the stage 'baseline' first"):
+        track.run(params, layout)
+    assert client_of(layout).get_experiment_by_name("small") is None
 
 
 def test_another_result_is_another_parent_but_another_look_is_not(small):
@@ -213,7 +249,7 @@ def test_another_result_is_another_parent_but_another_look_is_not(small):
 
 
 def test_synthetic_faces_are_not_compared_with_the_published_number(tmp_path):
-    params, layout = write_small(tmp_path, "synthetic")
+    params, layout = write_tracked(tmp_path, "synthetic")
     for record in run_records(Results(params, layout)):
         assert "delta_published" not in record.metrics
         assert all(np.isfinite(value) for value in record.metrics.values())
@@ -221,7 +257,7 @@ def test_synthetic_faces_are_not_compared_with_the_published_number(tmp_path):
 
 
 def test_pictures_can_be_left_out(tmp_path):
-    params, layout = write_small(tmp_path, pictures=True)
+    params, layout = write_tracked(tmp_path, pictures=True)
     bare = dataclasses.replace(params, track=dataclasses.replace(params.track, pictures=False))
     assert not any(record.pictures for record in run_records(Results(bare, layout)))
     results = Results(params, layout)
