@@ -66,6 +66,8 @@ def small(tmp_path, empty_store):
 def current(monkeypatch):
     """Makes a store the current one, as loading needs it, and leaves MLflow as it was."""
     before = mlflow.get_tracking_uri()
+    # MLflow writes its choice into the environment too, where our own store would be read from.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
     yield mlflow.set_tracking_uri
     mlflow.set_tracking_uri(before)
     mlflow.clear_active_model()

@@ -161,6 +161,9 @@ def test_a_server_is_filled_once_and_after_it_was_down(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with ExitStack() as stack:
+        # Named, since an earlier test may have named another one, which would go before the environment.
+        stack.callback(mlflow.set_tracking_uri, mlflow.get_tracking_uri())
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
         backend = stack.enter_context(postgresql(tmp_path / "postgres.txt"))
         with pytest.raises(UserError, match=f"^MLflow store http://127.0.0.1:{port} can't be used .*dvc repro track"):
             track.run(params, layout)
