@@ -42,8 +42,7 @@ from emobench.reporting.runs import OWN, RunRecord
 PARENT = "mlflow.parentRunId"
 FINISHED = "FINISHED"
 THREADS = 8
-SQLITE_THREADS = 2
-"""SQLite has one writer at a time: the other thread prepares what comes next while that one waits for the disk."""
+"""How many runs are logged at once to a server; to SQLite one: it has one writer, others wait longer than they work."""
 
 
 def repository_root(start: Path) -> Path:
@@ -168,7 +167,7 @@ class Tracker:
 
     def _each(self, log: Callable[[RunRecord], str], records: list[RunRecord]) -> Iterator[tuple[str, str]]:
         """Key and run of each record, logged by several threads. After an error nothing more is begun."""
-        pool = ThreadPoolExecutor(SQLITE_THREADS if self.uri.startswith("sqlite:") else THREADS)
+        pool = ThreadPoolExecutor(1 if self.uri.startswith("sqlite:") else THREADS)
         failed = threading.Event()
 
         def unless_failed(record: RunRecord) -> str:
