@@ -14,7 +14,7 @@ import math
 
 import torch
 
-from emobench.functional.cosines import centred_cubes, column_means, room_beside, scaled_norms
+from emobench.functional.cosines import cubed_cosines, scaled_norms
 from emobench.functional.likelihood import soft_wpmi_log_likelihood, wpmi_log_likelihood
 from emobench.functional.reordering import random_errors, reorder_scores
 from emobench.functional.topk import require_finite, top_images
@@ -34,8 +34,6 @@ __all__ = [
 
 MIN_NORM = 1e-3
 """Of cubed vectors, as the seed paper's code has it: keeps nearly constant units near 0."""
-CONCEPTS_AT_ONCE = 2048
-"""Concepts whose cubes are held at a time."""
 
 
 def cos_similarity(concept_scores: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
@@ -54,7 +52,7 @@ def cos_similarity(concept_scores: torch.Tensor, activations: torch.Tensor) -> t
     _check(concept_scores, activations)
     concept_scores, score_norms = scaled_norms("concept_scores", concept_scores)
     activations, norms = scaled_norms("activations", activations)
-    return (activations / norms).T.mm(concept_scores).div_(score_norms)
+    return activations.T.mm(concept_scores).div_(score_norms).div_(norms[:, None])
 
 
 def cos_similarity_cubed(concept_scores: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
@@ -64,18 +62,7 @@ def cos_similarity_cubed(concept_scores: torch.Tensor, activations: torch.Tensor
     one gives 0; the result depends on the inputs' scale where that happens.
     """
     _check(concept_scores, activations)
-    score_means, means = column_means("concept_scores", concept_scores), column_means("activations", activations)
-    units = activations.shape[1]
-    cubed, norms = centred_cubes(activations, means, slice(0, units), MIN_NORM, room_beside(activations, units))
-    weights = cubed.div_(norms).T
-    concepts = concept_scores.shape[1]
-    room = room_beside(concept_scores, min(CONCEPTS_AT_ONCE, concepts))
-    similarity = activations.new_empty(units, concepts)
-    for start in range(0, concepts, CONCEPTS_AT_ONCE):
-        columns = slice(start, min(start + CONCEPTS_AT_ONCE, concepts))
-        cubed, norms = centred_cubes(concept_scores, score_means, columns, MIN_NORM, room)
-        similarity[:, columns] = weights.mm(cubed).div_(norms)
-    return similarity
+    return cubed_cosines(concept_scores, activations, MIN_NORM)
 
 
 def rank_reorder(

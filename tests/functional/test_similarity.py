@@ -115,7 +115,8 @@ def test_cosines_equal_the_plain_loop(name, kind):
 
 
 @pytest.mark.parametrize("name", ["cos_similarity", "cos_similarity_cubed"])
-def test_cosines_over_several_blocks_of_concepts_and_a_constant_that_float32_sums_would_move(name):
+def test_cosines_over_several_parts_and_a_constant_that_float32_sums_would_move(name, monkeypatch):
+    monkeypatch.setattr(cosines, "CUBES_AT_ONCE", 1 << 23)
     rng = np.random.default_rng(0)
     scores = torch.from_numpy(rng.normal(0.2, 0.05, (28709, 1030)).astype(np.float32))
     activations = torch.from_numpy(rng.normal(5, 1, (28709, 3)).astype(np.float32))
@@ -232,10 +233,13 @@ def test_plain_torch_paths_agree_with_the_compiled_ones(kind):
     torch.testing.assert_close(reordering.reorder_scores(*arguments), plain, rtol=1e-5, atol=1e-6)
     means = cosines.column_means("activations", activations)
     torch.testing.assert_close(means, activations.double().mean(0).float())
-    cubed, norms = cosines._cubed(activations, means, slice(2, 7), torch.ones(5), torch.empty(150 * 6))
-    plain, plain_norms = cosines._plain_cubed(activations[:, 2:7], means[2:7], torch.ones(5), torch.empty(150, 5))
-    torch.testing.assert_close(cubed, plain, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(norms, plain_norms, rtol=1e-5, atol=1e-6)
+    scores = scores.repeat_interleave(3, dim=0)[7:380]
+    columns = cosines.Columns(scores, scores.mean(0), torch.linspace(0.5, 2, 7))
+    rooms, squares = torch.empty(2, 400, 7), torch.ones(2, 7, dtype=torch.float64)
+    cubed = cosines._cubed(columns, rooms[0], squares[0])
+    plain = cosines._plain_cubed(columns, rooms[1, :373], squares[1])
+    torch.testing.assert_close(cubed, plain, rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(*squares, rtol=1e-6, atol=0)
 
 
 def test_powers_of_two_and_spans_of_rows():
