@@ -227,7 +227,8 @@ class Edit:
 
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
-    Sweeps run in ``jobs`` processes, or on the Dask cluster with the address ``scheduler`` (empty: none).
+    Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
+    (empty: none), and hold at most ``memory_gib`` in all of them together.
     """
 
     layer: str = choice("auto", *LAYERS[:-1])

@@ -68,7 +68,8 @@ def _write_dissection(layout: Layout, rng: np.random.Generator) -> None:
             key = {"layer": layer, "concept_set": concepts, "similarity_fn": "soft_wpmi"}
             similarity = rng.normal(size=count)
             table = pd.DataFrame({"unit": range(count), "similarity": similarity, "lift": rng.gamma(2, 0.6, count)})
-            table = table.assign(q_value=rng.random(count) ** 3, clip_auprc=rng.random(count), **key)
+            q = rng.random(count) ** 3
+            table = table.assign(q_value=q, significant=q < 0.05, clip_auprc=rng.random(count), **key)
             units.append(table.assign(description=rng.choice(concept_set(concepts), count), measured_auprc=np.nan))
             layers.append({**key, "num_units": count, "num_interp": int((similarity > 0).sum())})
     write_parquet(layout.artifacts / "units.parquet", pd.concat(units, ignore_index=True))

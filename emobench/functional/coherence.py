@@ -1,7 +1,7 @@
 """How readable a unit is without any label: do the images that activate it most look alike to CLIP?
 
 Conventions: top images' embeddings are unit vectors. Source: Dreyer et al., Mechanistic understanding and validation
-of large AI models with SemanticLens (2025, arXiv:2501.05398), section 4: clarity, polysemanticity, redundancy.
+of large AI models with SemanticLens (2025, arXiv:2501.05398): clarity, polysemanticity, redundancy.
 """
 
 import torch

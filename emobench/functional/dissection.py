@@ -80,6 +80,7 @@ def dissect_layer(layer: Layer, concepts: ConceptScores, scorer: Scorer, *, tau:
     # A constant unit's top images are the first ones of the probe: whatever it scores says nothing.
     p_values = torch.where(dead, 1.0, null.p_values())
     adjusted, effect = q_values(p_values), null.effect(found.similarity)
+    significant = adjusted < fdr
     units = {
         "description": [concepts.concepts[index] for index in found.best.tolist()],
         "similarity": found.similarity.tolist(),
@@ -90,11 +91,11 @@ def dissect_layer(layer: Layer, concepts: ConceptScores, scorer: Scorer, *, tau:
         "lift": (accuracy / chance).tolist(),
         "null_p": p_values.tolist(),
         "q_value": adjusted.tolist(),
+        "significant": significant.tolist(),
         "effect": effect.tolist(),
         "dead": dead.tolist(),
     }
     row = interpretability.layer_summary(found.similarity, accuracy, chance, tau)
-    significant = adjusted < fdr
     row |= {"num_significant": int(significant.sum()), "prop_significant": significant.double().mean().item()}
     quantiles = torch.quantile(null.sample.double(), QUANTILES.double()).tolist()
     row |= {"effect": effect.median().item(), "null_median": quantiles[50], "null_p95": quantiles[95]}

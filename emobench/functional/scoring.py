@@ -1,7 +1,7 @@
 """The five similarity functions with their parameters filled in, each with its null on one concept set.
 
 A scorer is made once for a benchmark's probe and concept set; then it scores any layer of any network. Conventions as
-in ``similarity`` and ``nulls``. Every scorer is handed the sorted top images that all of them share.
+in ``similarity``, ``nulls`` and ``asymptotic``. Every scorer is handed the sorted top images that all of them share.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,15 +12,8 @@ from torch import Tensor
 
 from emobench.errors import UserError, unknown_name
 from emobench.functional import similarity
-from emobench.functional.nulls import (
-    Best,
-    cosine_null,
-    cosine_units,
-    random_top_images,
-    reorder_null,
-    reorder_units,
-    shared_null,
-)
+from emobench.functional.asymptotic import cosine_null, cosine_units, reorder_null, reorder_units
+from emobench.functional.nulls import Best, random_top_images, shared_null
 from emobench.functional.reordering import random_errors, reorder_scores
 from emobench.params import SIMILARITY_FNS, Dissect
 

@@ -18,7 +18,6 @@ from emobench.vocabulary import CLASSES, concept_classes
 
 ARMS = Registry("arm")
 """Name -> function of a Target that yields its configurations."""
-FDR = 0.05
 FAITHFULNESS = ("measured_auprc", "clip_auprc")
 """Held-out faithfulness of a description: against measured concepts, or else against CLIP's scores."""
 
@@ -71,9 +70,9 @@ def _proportional(target: Target) -> Iterator[Configuration]:
 
 @ARMS.register("fdr")
 def _fdr(target: Target) -> Iterator[Configuration]:
-    """Units whose description is better than chance allows (q < .05); the other rows are divided."""
-    selected = target.column("fdr", "q_value") < FDR
-    return target.operations("fdr", torch.tensor(selected.to_numpy()), divided=True)
+    """Units whose description is better than chance allows (dissect.fdr); the other rows are divided."""
+    selected = target.column("fdr", "significant").to_numpy(bool)
+    return target.operations("fdr", torch.tensor(selected), divided=True)
 
 
 @ARMS.register("accuracy")

@@ -6,7 +6,8 @@ cell was not searched for, so its controls change that one cell. Kinds, which ar
 
 - ``random``: all cells with the units permuted, one permutation a draw;
 - ``decile``: the same, but units change places only within tenths of the rows' L1 norms;
-- ``uniform``: all rows by one factor, of the cells' factors and their inverses;
+- ``uniform``: all rows by one factor, of the cells' factors and their inverses; a search has strengths, no factors:
+  there it is the paper's;
 - ``inverse``: all cells with 1/scale; rows with a scale of 0 have no inverse and are left alone;
 - ``temperature``: the baseline's logits divided by its temperature. Nothing to search.
 
@@ -25,13 +26,11 @@ from torch import Tensor
 
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.edits import row_norms
-from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, best_index
+from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, SEARCH, best_index
 from emobench.networks.measuring import Bench, Measured
 from emobench.networks.target import Configuration, Target, stacked
 
 DECILES = 10
-MEMORY_SHARE = 0.25
-"""Which share of the memory the controls' scales, and then their logits, may take."""
 Evaluate = Callable[[Sequence[Configuration]], tuple[np.ndarray, np.ndarray]]
 """Accuracy and NLL (configs,) of some configurations on val."""
 
@@ -89,7 +88,8 @@ def searches(
             order = shuffled(groups, np.random.default_rng((seed, number, draw)))
             changed = [_changed(target, cell, cell.scale[order]) for cell in cells]
             yield Search(blank(target.layer, name, edit, kind, draw), changed)
-    factors = [cell.factor for cell in cells if cell.factor] or target.edit.factors
+    own = [] if edit.arm.startswith(SEARCH) else [cell.factor for cell in cells if cell.factor]
+    factors = own or target.edit.factors
     ones = torch.ones(len(target.weight))
     uniform = [
         _changed(target, replace(cells[0], factor=factor, operation=operation, tau=None), factor * ones)
@@ -182,7 +182,7 @@ def run_controls(
     Returns:
         The controls in parts, and how many configurations were tried on val for them.
     """
-    target, memory = bench.target, bench.memory_gib * 2**30 * MEMORY_SHARE
+    target, memory = bench.target, bench.held_bytes
     if not target.edit.controls.draws or not members:
         return [], 0
     at_once = int(memory / (2 * target.weight.shape[0] * 4)) + 1

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet, load_imageset
@@ -18,12 +19,13 @@ from emobench.networks.arms import configurations
 from emobench.networks.editing import edit_target
 from emobench.networks.family import family
 from emobench.networks.loading import LoadedNetwork, load_network, pick_device, save_state
-from emobench.networks.target import Configuration
 from emobench.networks.training import predict_logits
 from emobench.params import Params
 from emobench.weights import read_state
 
 NAMED = ("baseline", "chosen", "paper")
+Rows = dict[str, tuple[Tensor, Tensor | None]]
+"""What an edit does: layer -> its scale (units,), and its new bias (units,) or None."""
 NEAR_TIE = 1e-3
 """Two orders of adding the same numbers may swap classes whose logits differ by less."""
 
@@ -62,10 +64,12 @@ def export_network(params: Params, layout: Layout, name: str, path: Path, *, che
     row = configs[configs["config_id"] == config_id].iloc[0]
     imageset = load_imageset(layout.data)
     network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
-    one = _rebuilt(params, layout, network, imageset, row.to_dict())
+    rows, state = _rebuilt(params, layout, network, imageset, row.to_dict()), network.model.cpu().state_dict()
+    for layer, (scale, shift) in rows.items():
+        state = edited_state(state, layer, scale, shift)
     done = Export(config_id, row["layer"])
     with replacing(path) as temporary:
-        save_state(edited_state(network.model.cpu().state_dict(), row["layer"], one.scale, one.shift), temporary)
+        save_state(state, temporary)
         return _checked(params, layout, imageset, done, temporary) if check else done
 
 
@@ -95,38 +99,31 @@ def _config_id(configs: pd.DataFrame, params: Params, name: str) -> str:
     return str(found.iloc[0])
 
 
-def _rebuilt(
-    params: Params, layout: Layout, network: LoadedNetwork, imageset: ImageSet, row: dict[str, Any]
-) -> Configuration:
-    """The scale and shift of a configuration, from the arm that made it."""
+def _rebuilt(params: Params, layout: Layout, network: LoadedNetwork, imageset: ImageSet, row: dict[str, Any]) -> Rows:
+    """What a configuration does, from the arm that made it."""
     if pd.notna(row["control_of"]):
         raise UserError(f"{row['config_id']} is a control of {row['control_of']}; expected an edit")
     asked = {"layer": row["layer"], "concept_set": row["concept_set"], "similarity_fn": row["similarity_fn"]}
     arms = [] if row["arm"] == "baseline" else [row["arm"]]
     edit = dataclasses.replace(params.edit, arms=arms, **asked)
     units, effects = _table(layout, "units", "dissect"), _table(layout, "unit_effects", "edit")
-    searched = _searched(layout, row)
-    if searched is not None:
+    if searched := _searched(layout, row["config_id"]):
         return searched
     target = edit_target(edit, network, imageset, row["layer"], units, effects)
     for one in configurations(target):
         if one.config_id == row["config_id"]:
-            return one
+            return {row["layer"]: (one.scale, one.shift)}
     raise UserError(
         f"params.yaml describes no configuration {row['config_id']} any more; run dvc repro edit, or go back to the "
         "params.yaml that it was made with"
     )
 
 
-def _searched(layout: Layout, row: dict[str, Any]) -> Configuration | None:
-    """A configuration that a search found, from the scales that were kept; None if it is no such."""
+def _searched(layout: Layout, config_id: str) -> Rows:
+    """What a configuration that a search found does, from the scales that were kept; empty if it is no such."""
     scales = read_state(_existing(layout.models / "search_scales.safetensors", "edit"), "scales")
-    names = [name for name in scales if name.rpartition("/")[0] == row["config_id"]]
-    if not names:
-        return None
-    if len(names) > 1:
-        raise UserError(f"{row['config_id']} edits {len(names)} layers; only edits of one layer can be exported")
-    return Configuration(row["config_id"], row["arm"], scales[names[0]])
+    named = [(*name.rpartition("/")[::2], scale) for name, scale in scales.items()]
+    return {layer: (scale, None) for name, layer, scale in named if name == config_id}
 
 
 def _checked(params: Params, layout: Layout, imageset: ImageSet, done: Export, path: Path) -> Export:

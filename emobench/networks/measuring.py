@@ -20,6 +20,8 @@ from emobench.networks.vggnet import VGGNet
 from emobench.vocabulary import CLASSES
 
 CONFIGS_AT_ONCE = 64
+HELD_SHARE = 0.125
+"""Which share of the memory those who sweep may hold themselves, scales or logits; a sweep has the rest."""
 ALONE: Mapping[str, Any] = MappingProxyType({})
 """Keywords of a sweep that runs in this process and keeps no finished work."""
 
@@ -50,23 +52,29 @@ class Bench:
 
     @property
     def memory_gib(self) -> float:
-        """Bound of the memory of one sweep."""
+        """Bound of the memory of everything."""
         return self.target.edit.memory_gib
+
+    @property
+    def held_bytes(self) -> float:
+        """What may be held while a sweep runs."""
+        return self.memory_gib * 2**30 * HELD_SHARE
+
+    @property
+    def _sweeping(self) -> dict[str, Any]:
+        """Keywords of every sweep."""
+        return {"memory_gib": self.memory_gib * (1 - HELD_SHARE), **self.workers}
 
     def logits(self, configs: Sequence[Configuration]) -> Tensor:
         """Logits (configs, images, classes)."""
         edits = stacked(configs, self.target.bias)
-        return sweep_logits(
-            self.model, self.target.layer, self.inputs, *edits, memory_gib=self.memory_gib, **self.workers
-        )
+        return sweep_logits(self.model, self.target.layer, self.inputs, *edits, **self._sweeping)
 
     def on_val(self, configs: Sequence[Configuration]) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy and NLL (configs,) on val."""
         val = torch.from_numpy(self.positions["val"])
         inputs, labels, edits = self.inputs[val], self.labels[val], stacked(configs, self.target.bias)
-        found = sweep_outcomes(
-            self.model, self.target.layer, inputs, labels, *edits, memory_gib=self.memory_gib, **self.workers
-        )
+        found = sweep_outcomes(self.model, self.target.layer, inputs, labels, *edits, **self._sweeping)
         return (found.predictions == labels.numpy()).mean(-1), found.nll
 
     def measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
@@ -116,7 +124,7 @@ def measure(
     tables = []
     for images, at in positions.items():
         if len(at):
-            columns = _in_parts(logits[:, at], labels[at], temperature)
+            columns = _in_parts(logits, at, labels[at], temperature)
             tables.append(pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1))
     table = pd.concat(tables, ignore_index=True)
     order = {configuration.config_id: index for index, configuration in enumerate(configs)}
@@ -124,10 +132,18 @@ def measure(
     return table[["config_id", "images", *table.columns.drop(["config_id", "images"])]]
 
 
-def _in_parts(logits: Tensor, labels: Tensor, temperature: Tensor) -> dict[str, np.ndarray]:
-    """All metrics, a few configurations at a time: probabilities in double precision take room."""
+def _in_parts(logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tensor) -> dict[str, np.ndarray]:
+    """All metrics on some images, a few configurations at a time: probabilities in double precision take room.
+
+    Args:
+        logits: (configs, images, classes).
+        at: positions of the images that count.
+        labels: of these.
+        temperature: (configs,).
+    """
     parts = []
-    for some, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
+    for every, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
+        some = every[:, at]
         scaled = probability_metrics(some / degrees[:, None, None], labels)
         calibrated = {"temperature": degrees, "nll_t": scaled["nll"], "ece_t": scaled["ece"]}
         parts.append(metric_columns(some, labels, CLASSES) | calibrated)

@@ -63,7 +63,8 @@ def sweep_logits(
         scales: (configs, units).
         shifts: the same shape: what is added to the scaled outputs; None for the layer's own bias, unscaled.
         memory_gib: bound for all that the sweep holds, scales and result included, in all its processes together.
-        jobs: how many processes, one core each; 1 for this process, with as many threads as torch uses.
+        jobs: how many processes, one core each; 1, or a model on a GPU: this process, with as many threads as torch
+            uses.
         scheduler: address of a Dask scheduler, whose workers compute instead; they need emobench.
         work: folder in which finished tasks are kept, and looked for; None to keep none.
 
@@ -159,7 +160,8 @@ def _sweep(
     def run(some: list[Task]) -> Done:
         if scheduler is not None:
             return _on_cluster(question, some, memory, scheduler)
-        return in_processes(question, some, memory, jobs) if jobs > 1 else in_process(question, some, memory)
+        alone = jobs == 1 or question.device != "cpu"
+        return in_process(question, some, memory) if alone else in_processes(question, some, memory, jobs)
 
     said = False
     with progress(total=len(todo), desc=f"edit {question.layer}", unit="part") as bar:

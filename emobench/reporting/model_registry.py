@@ -62,15 +62,10 @@ class Entry:
 
 
 def improving_edit(results: Results) -> str | None:
-    """The edit whose verdict on test is ``improves``: the chosen one, else the one with the best accuracy there.
-
-    Edits of several layers at once have no export; they are passed over.
-    """
+    """The edit whose verdict on test is ``improves``: the chosen one, else the one with the best accuracy there."""
     rows = results.verdicts
     rows = rows[(rows["images"] == "test") & (rows["verdict"] == "improves")]
-    several = {name for name in rows["config_id"] if "+" in results.config(name)["layer"]}
     names = list(rows.sort_values("accuracy", ascending=False, kind="stable")["config_id"])
-    names = [name for name in names if name not in several]
     if results.chosen_id in names:
         return results.chosen_id
     return names[0] if names else None

@@ -17,6 +17,7 @@ UNITS = pd.DataFrame(
         "description": ["smile", "frown", "smile", "no such concept"],
         "lift": [1.0, 1.2, float("nan"), 3.0],
         "q_value": [0.01, 0.05, 0.04, 0.9],
+        "significant": [True, False, True, False],
         "measured_auprc": [0.1, 0.4, 0.3, float("nan")],
         "clip_auprc": [0.9, 0.1, 0.1, 0.9],
     }
@@ -146,7 +147,7 @@ def test_a_single_named_configuration_must_select(tau):
         plan(**alone)
     assert len(plan(**alone | {"taus": [0.0]})) == 3  # the published cell too
     with pytest.raises(UserError, match="arm fdr with what it selects holds no unit"):
-        plan(arms=["fdr"], operations=["zero"], units=UNITS.assign(q_value=0.5))
+        plan(arms=["fdr"], operations=["zero"], units=UNITS.assign(significant=False))
 
 
 def test_the_published_cell_is_added_once():
@@ -223,7 +224,7 @@ def test_a_factor_of_zero_is_fine_elsewhere():
 @pytest.mark.parametrize(
     ("arm", "columns"),
     [
-        ("fdr", ["q_value"]),
+        ("fdr", ["significant"]),
         ("accuracy", ["lift"]),
         ("description", ["description"]),
         ("faithfulness", ["measured_auprc", "clip_auprc"]),

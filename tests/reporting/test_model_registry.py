@@ -195,16 +195,6 @@ def test_the_chosen_edit_comes_first_then_the_best_that_improves(tmp_path, verdi
     assert model_registry.improving_edit(Results(params, layout)) == expected
 
 
-def test_edits_of_several_layers_are_passed_over(tmp_path):
-    params, layout = write_tracked(tmp_path)
-    judged(layout, chosen="improves")
-    configs = pd.read_parquet(layout.artifacts / "configs.parquet")
-    chosen = Results(params, layout).chosen_id
-    configs.loc[configs["config_id"] == chosen, "layer"] = "lin1+lin2"
-    configs.to_parquet(layout.artifacts / "configs.parquet", index=False)
-    assert model_registry.improving_edit(Results(params, layout)) is None
-
-
 def test_an_edit_whose_weights_are_not_kept_is_rebuilt(tmp_path, monkeypatch):
     params, layout = write_tracked(tmp_path)
     results = Results(params, layout)

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
@@ -41,7 +40,7 @@ def selects(row, unit, effect, norm, mean_norm, median):
     rules = {
         "similarity": lambda: unit.similarity > row.tau,
         "weight_norm": lambda: norm > mean_norm,
-        "fdr": lambda: unit.q_value < 0.05,
+        "fdr": lambda: unit.q_value < PARAMS.dissect.fdr,
         "accuracy": lambda: unit.lift > 1,
         "faithfulness": lambda: unit.clip_auprc > median,  # measured_auprc is NaN everywhere
         "description": lambda: unit.description in ("smile", "frown", "closed eyes"),
@@ -219,9 +218,10 @@ def test_searches_are_judged_beside_the_arms_and_can_be_exported(tmp_path):
     ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
     assert set(arms) <= {configs.loc[name, "arm"] for name in ids["logit_ids"]}
     assert np.load(layout.artifacts / "family_logits.npy").shape[0] == len(ids["logit_ids"])
-    name = own.index[own["arm"] == "search_free"][0]
-    assert export_network(params, layout, name, tmp_path / "free.safetensors").images == len(ids["image_rows"])
-    with pytest.raises(UserError, match="edits 2 layers; only edits of one layer can be exported"):
-        export_network(
-            params, layout, own.index[own["arm"] == "search_descriptions_joint"][0], tmp_path / "j.safetensors"
-        )
+    for arm, layer in arms.items():
+        done = export_network(params, layout, own.index[own["arm"] == arm][0], tmp_path / "edited.safetensors")
+        assert (done.layer, done.images) == (layer, len(ids["image_rows"]))
+        weights = load_network(tmp_path / "edited.safetensors").model
+        for name in ("lin1", "lin2"):
+            same = torch.equal(weights.get_submodule(name).weight, baseline.get_submodule(name).weight)
+            assert same == (name not in layer.split("+"))
