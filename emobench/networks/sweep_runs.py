@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -100,9 +101,12 @@ def _through_joblib(question: Question, tasks: list[Task], at_once: int, backend
     # Each task sets one thread for itself; what a library keeps for the whole process must not change while they run.
     torch.set_num_threads(1)
     try:
-        pool = Parallel(n_jobs=at_once, backend=backend, return_as="generator_unordered", batch_size=1)
-        for task, found, seconds in pool(delayed(evaluate)(question, task) for task in tasks):
-            yield task, found, seconds / at_once
+        with warnings.catch_warnings():
+            # joblib starts a process anew that has grown, and says so; no task is lost by that.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+            pool = Parallel(n_jobs=at_once, backend=backend, return_as="generator_unordered", batch_size=1)
+            for task, found, seconds in pool(delayed(evaluate)(question, task) for task in tasks):
+                yield task, found, seconds / at_once
     finally:
         torch.set_num_threads(threads)
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -18,8 +17,8 @@ from emobench import __version__
 from emobench.errors import UserError
 from emobench.params import LAYERS
 from emobench.reporting import tables
-from emobench.reporting.html import TEMPLATES
 from emobench.reporting.packing import coded, packed, sheets, stepped
+from emobench.reporting.rendering import rendered
 from emobench.reporting.results import Results
 from emobench.vocabulary import CLASSES, concept_classes
 
@@ -174,13 +173,10 @@ def render_atlas(data: Mapping[str, Any], *, name: str, real_faces: bool, limit:
         real_faces: whether the images are photos of people.
         limit: of the smoke mode, 0 outside of it.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
     # "<" can't end the script element that holds the data when it is written as an escape of JSON.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return environment.get_template("atlas.html").render(
-        name=name, version=__version__, real_faces=real_faces, limit=limit, data=data, text=text
+    return rendered(
+        "atlas.html", name=name, version=__version__, real_faces=real_faces, limit=limit, data=data, text=text
     )
 
 

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
@@ -19,9 +17,9 @@ from emobench.params import LAYERS
 from emobench.reporting import control_figures, evidence_figures, tables, views
 from emobench.reporting.answer import answer
 from emobench.reporting.picture import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
+from emobench.reporting.rendering import rendered
 from emobench.reporting.results import Results
 
-TEMPLATES = Path(__file__).parent / "templates"
 VARIABLES = {PAPER: "paper", INK: "ink", MUTED: "muted", GRID: "grid"} | {
     color: f"series-{number}" for number, color in enumerate(SERIES, start=1)
 }
@@ -47,14 +45,8 @@ def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) 
         pictures: the figures, in any order.
         pixels: whether the units' top images are shown. With photos of people the page must then stay out of git.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html").render(
+    return rendered(
+        "index.html",
         name=results.params.name,
         version=__version__,
         limit=results.params.data.limit if results.limited else None,

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from emobench.errors import UserError
@@ -25,6 +24,7 @@ from emobench.networks.family import SEARCH
 from emobench.reporting import tables
 from emobench.reporting.edit_figures import describe, signed
 from emobench.reporting.mlflow_log import MlflowClient, MlflowException
+from emobench.reporting.rendering import rendered
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.vocabulary import CLASSES
 
@@ -38,7 +38,6 @@ with warnings.catch_warnings():
 
     from emobench.reporting import served_model
 
-TEMPLATES = Path(__file__).parent / "templates"
 SIGNATURE = ModelSignature(
     Schema([TensorSpec(np.dtype(np.uint8), (-1, 48, 48))]),
     Schema([TensorSpec(np.dtype(np.float32), (-1, len(CLASSES)))]),
@@ -125,14 +124,8 @@ def model_card(results: Results, config_id: str) -> str:
         }
         for images, row in configs.items()
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("model_card.md").render(
+    return rendered(
+        "model_card.md",
         title=f"{params.name}: {'an edited network' if edited else 'the network as it is'}",
         what=f"VGGNet, edited: {describe(configs['test'])}." if edited else "VGGNet, the baseline of the benchmark.",
         classes=CLASSES,

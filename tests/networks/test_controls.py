@@ -274,6 +274,14 @@ def test_controls_of_an_arm_without_factors(layout):
     assert torch.equal(random.shift, random.scale * target.bias)
 
 
+def test_a_search_has_strengths_so_its_uniform_control_tries_the_papers_factors(layout):
+    target = target_of(layout, draws=1, factors=[2.0, 4.0])
+    scale = torch.rand(256, generator=torch.Generator().manual_seed(0))
+    edit = Configuration("free", "search_free", scale, criterion="free:pull1", factor=0.5)
+    found = {one.control.arm: one.cells for one in searches(target, "search_free", edit, [edit], seed=0)}
+    assert [set(cell.scale.tolist()) for cell in found["uniform"]] == [{2.0}, {0.5}, {4.0}, {0.25}]
+
+
 def test_members_bring_the_cells_they_were_chosen_from():
     ones = torch.ones(3)
     configs = [Configuration(name, name[0], ones, status) for name, status in

@@ -3,9 +3,12 @@
 import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -37,15 +40,36 @@ def asked():
     }
 
 
-@pytest.mark.slow
-def test_nothing_is_lost_though_a_worker_is_killed(cluster, asked, tmp_path, monkeypatch):
+@pytest.fixture
+def many_tasks(monkeypatch):
     monkeypatch.setattr(suffix, "BLOCK_IMAGES", 2)
     monkeypatch.setattr(sweep_tasks, "TASK_PRODUCTS", 1)
     monkeypatch.setattr(sweep_tasks, "PREFIX_SHARE", 1e9)
+
+
+def kept(folder):
+    return list(folder.rglob("*.safetensors"))
+
+
+@contextmanager
+def dask(program, *options):
+    command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *options, "--no-dashboard"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_tasks")
+def test_nothing_is_lost_though_a_worker_is_killed(cluster, asked, tmp_path):
     whole, finished = sweep_outcomes(**asked), []
 
     def kill():
-        while len(found := list(tmp_path.rglob("*.safetensors"))) < 2:
+        while len(found := kept(tmp_path)) < 2:
             time.sleep(0.005)
         os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
         finished.append(len(found))
@@ -56,7 +80,34 @@ def test_nothing_is_lost_though_a_worker_is_killed(cluster, asked, tmp_path, mon
     thread.join()
     assert found.predictions.tobytes() == whole.predictions.tobytes()
     assert found.nll.tobytes() == whole.nll.tobytes()
-    assert finished[0] < len(list(tmp_path.rglob("*.safetensors")))
+    assert finished[0] < len(kept(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_tasks")
+def test_what_is_done_stays_though_the_scheduler_is_killed(asked, tmp_path, monkeypatch):
+    pytest.importorskip("dask.distributed", reason="needs dask[distributed]: the extra cluster")
+    monkeypatch.setattr(sweep, "CONNECT_SECONDS", 20)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with dask("scheduler", "--host", address) as scheduler, dask("worker", address, "--nthreads", "1"):
+
+        def kill():
+            while len(kept(tmp_path)) < 2:
+                time.sleep(0.005)
+            monkeypatch.setattr(sweep, "CONNECT_SECONDS", 1)
+            scheduler.kill()
+
+        threading.Thread(target=kill, daemon=True).start()
+        with pytest.raises(UserError, match=f"no Dask scheduler answers at '{address}'"):
+            sweep_outcomes(**asked, scheduler=address, work=tmp_path)
+    before = len(kept(tmp_path))
+    assert before >= 2
+    found, whole = sweep_outcomes(**asked, work=tmp_path), sweep_outcomes(**asked)
+    assert found.predictions.tobytes() == whole.predictions.tobytes()
+    assert found.nll.tobytes() == whole.nll.tobytes()
+    assert len(kept(tmp_path)) > before
 
 
 def test_memory_counts_every_worker(cluster, asked):

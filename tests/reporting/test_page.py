@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from reporting.small_results import small_params, write_results
 
 from emobench.functional.paired import mcnemar
@@ -88,8 +89,8 @@ def test_page_is_well_formed_and_needs_nothing_else(page):
 
 def test_every_figure_is_on_the_page_with_caption_and_text_in_its_place(page, pictures):
     for picture in pictures:
-        assert page.count(f'aria-label="{html.jinja2.filters.escape(picture.alt)}"') >= 1
-        assert str(html.jinja2.filters.escape(picture.caption)) in page
+        assert page.count(f'aria-label="{escape(picture.alt)}"') >= 1
+        assert str(escape(picture.caption)) in page
     assert len({picture.name for picture in pictures}) == len(pictures)
 
 
