@@ -53,7 +53,7 @@ deps: setup ## Write the modules that each stage imports into dvc.yaml
 
 .PHONY: clean
 clean: ## Remove all results and the environment; keeps reports, raw inputs and the DVC cache
-	rm -rf $(VENV) artifacts models mlflow.db mlartifacts data/demo data/fer2013 data/paper
+	rm -rf $(VENV) artifacts models mlflow.db mlartifacts $(filter-out data/raw,$(wildcard data/*))
 
 .PHONY: lock
 lock: ## Write requirements.lock from a fresh environment with all extras
