@@ -1,13 +1,8 @@
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from urllib.parse import quote
 
 import pytest
+from programs import free_port, mlflow_program
 
 from emobench.reporting.mlflow_log import Tracker
 from emobench.reporting.runs import RunRecord
@@ -17,7 +12,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
 ]
 DATASET = {"name": "small", "digest": "0123456789abcdef", "source": "drawn"}
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def edit(number: int, accuracy: float) -> RunRecord:
@@ -38,38 +32,8 @@ def logged(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(logged, tmp_path_factory):
     """The address of `mlflow ui` on that store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    command = ["ui", "--backend-store-uri", logged[0], "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with open(log, "w") as out:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command],
-            stdout=out,
-            stderr=out,
-            env=os.environ | QUIET,
-            start_new_session=True,
-            cwd=log.parent,
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", started, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(started.pid, 15)
-        started.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen, log) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"mlflow ui did not start: {log.read_text()[-2000:]}")
+    with mlflow_program("ui", logged[0], tmp_path_factory.mktemp("server"), port=free_port()) as address:
+        yield address
 
 
 def test_two_edits_can_be_compared(visit, server, logged):

@@ -3,15 +3,13 @@
 import logging
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 import torch
+from programs import free_port, running
 
 from emobench.errors import UserError
 from emobench.networks import suffix, sweep, sweep_tasks
@@ -51,16 +49,9 @@ def kept(folder):
     return list(folder.rglob("*.safetensors"))
 
 
-@contextmanager
-def dask(program, *options):
+def dask(log, program, *options):
     command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *options, "--no-dashboard"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return running(command, log, signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -88,26 +79,25 @@ def test_nothing_is_lost_though_a_worker_is_killed(cluster, asked, tmp_path):
 def test_what_is_done_stays_though_the_scheduler_is_killed(asked, tmp_path, monkeypatch):
     pytest.importorskip("dask.distributed", reason="needs dask[distributed]: the extra cluster")
     monkeypatch.setattr(sweep, "CONNECT_SECONDS", 20)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    with dask("scheduler", "--host", address) as scheduler, dask("worker", address, "--nthreads", "1"):
+    address, work, logs = f"tcp://127.0.0.1:{free_port()}", tmp_path / "work", [tmp_path / "1.txt", tmp_path / "2.txt"]
+    scheduler_options, worker_options = ["scheduler", "--host", address], ["worker", address, "--nthreads", "1"]
+    with dask(logs[0], *scheduler_options) as scheduler, dask(logs[1], *worker_options):
 
         def kill():
-            while len(kept(tmp_path)) < 2:
+            while len(kept(work)) < 2:
                 time.sleep(0.005)
             monkeypatch.setattr(sweep, "CONNECT_SECONDS", 1)
             scheduler.kill()
 
         threading.Thread(target=kill, daemon=True).start()
         with pytest.raises(UserError, match=f"no Dask scheduler answers at '{address}'"):
-            sweep_outcomes(**asked, scheduler=address, work=tmp_path)
-    before = len(kept(tmp_path))
+            sweep_outcomes(**asked, scheduler=address, work=work)
+    before = len(kept(work))
     assert before >= 2
-    found, whole = sweep_outcomes(**asked, work=tmp_path), sweep_outcomes(**asked)
+    found, whole = sweep_outcomes(**asked, work=work), sweep_outcomes(**asked)
     assert found.predictions.tobytes() == whole.predictions.tobytes()
     assert found.nll.tobytes() == whole.nll.tobytes()
-    assert len(kept(tmp_path)) > before
+    assert len(kept(work)) > before
 
 
 def test_memory_counts_every_worker(cluster, asked):

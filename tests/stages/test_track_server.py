@@ -6,18 +6,15 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import free_port, mlflow_program, running, wait_for
 from reporting.small_tracked import write_tracked
 
 from emobench.errors import UserError
@@ -31,9 +28,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
 ]
-PATIENCE = 300
-"""Seconds that a program gets to start; on an idle machine it needs few."""
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 QUICK = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "listen_addresses="]
 
 
@@ -54,40 +48,6 @@ def somebody_else() -> dict[str, str]:
     if name is None:
         pytest.skip("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
     return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
-
-
-@contextmanager
-def running(command: list[str], log: Path, stop: int, **options) -> Iterator[subprocess.Popen]:
-    """A program in a process group of its own that is gone at the end."""
-    with open(log, "w") as out:
-        started = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **options)
-    try:
-        yield started
-    finally:
-        for number in (stop, signal.SIGKILL):
-            if started.poll() is None:
-                os.killpg(started.pid, number)
-                try:
-                    started.wait(60)
-                except subprocess.TimeoutExpired:
-                    continue
-
-
-def wait_for(ready: Callable[[], bool], process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if ready():
-            return
-        time.sleep(0.2)
-    pytest.fail(f"{process.args[0]} did not start: {log.read_text()[-2000:]}")
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -134,18 +94,6 @@ def postgresql(log: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def mlflow_server(backend: str, folder: Path, port: int) -> Iterator[None]:
-    """`mlflow server` with that backend; artifacts go through it into ``folder``/artifacts."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    log, environment = folder / "server.txt", {**os.environ, **QUIET}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    with running(command, log, signal.SIGTERM, env=environment, cwd=folder) as process:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), process, log)
-        yield
-
-
 def everything(client: MlflowClient) -> tuple[dict, list[dict]]:
     """All runs by id and all versions."""
     experiment = client.get_experiment_by_name("small").experiment_id
@@ -155,9 +103,7 @@ def everything(client: MlflowClient) -> tuple[dict, list[dict]]:
 
 def test_a_server_is_filled_once_and_after_it_was_down(tmp_path, monkeypatch):
     params, layout = write_tracked(tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with ExitStack() as stack:
@@ -169,7 +115,8 @@ def test_a_server_is_filled_once_and_after_it_was_down(tmp_path, monkeypatch):
             track.run(params, layout)
         assert not (layout.artifacts / "mlflow.json").exists()
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        stack.enter_context(mlflow_server(backend, tmp_path, port))
+        place = ["--artifacts-destination", str(tmp_path / "artifacts")]
+        stack.enter_context(mlflow_program("server", backend, tmp_path, *place, port=port))
         track.run(params, layout)
         client = MlflowClient()
         check_runs(client, params, layout, tmp_path)
