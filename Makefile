@@ -1,4 +1,4 @@
-# `make help` lists the targets. All of them use .venv, made from requirements.lock.
+# `make help` lists the targets. All of them use .venv, made from the lock files.
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 PYTHON ?= python3
@@ -13,13 +13,15 @@ export DO_NOT_TRACK := true
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+comma := ,
+OTHER_EXTRAS := $(filter-out dev cluster,$(subst $(comma), ,$(EXTRAS)))
+LOCKS := requirements.lock $(OTHER_EXTRAS:%=requirements-%.lock)
+
 .PHONY: setup
 setup: $(VENV)/.ready-$(EXTRAS) ## Make .venv from the lock file (EXTRAS=dev,landmarks adds MediaPipe)
 
-$(VENV)/.ready-$(EXTRAS): requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable ".[$(EXTRAS)]"
+$(VENV)/.ready-$(EXTRAS): $(LOCKS) pyproject.toml install.sh
+	@PYTHON=$(PYTHON) ./install.sh $(VENV) $(LOCKS)
 	@touch $@
 
 .PHONY: repro
@@ -56,9 +58,10 @@ clean: ## Remove all results and the environment; keeps reports, raw inputs and 
 	rm -rf $(VENV) artifacts models mlflow.db mlartifacts $(filter-out data/raw,$(wildcard data/*))
 
 .PHONY: lock
-lock: ## Write requirements.lock from a fresh environment with all extras
-	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet setuptools
-	$(VENV)-lock/bin/python -m pip install --quiet --no-build-isolation ".[dev,landmarks]"
-	$(VENV)-lock/bin/python -m pip freeze --all --exclude emobench --exclude pip > requirements.lock
-	rm -rf $(VENV)-lock build
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-annotate
+HASHED := $(COMPILE) --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+lock: setup ## Write the lock files anew: the newest releases that go together, with the hashes of all their files
+	$(COMPILE) --upgrade --all-extras pyproject.toml -o $(VENV)/together.txt
+	$(HASHED) -c $(VENV)/together.txt --extra dev pyproject.toml -o requirements.lock
+	python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	  print(*extras['landmarks'], sep='\n')" | $(HASHED) -c $(VENV)/together.txt - -o requirements-landmarks.lock
