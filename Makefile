@@ -24,6 +24,10 @@ $(VENV)/.ready-$(EXTRAS): $(LOCKS) pyproject.toml install.sh
 	@PYTHON=$(PYTHON) ./install.sh $(VENV) $(LOCKS)
 	@touch $@
 
+.PHONY: doctor
+doctor: setup ## Tell what this machine has, and what each missing part switches off
+	@$(BIN)/emobench validate --machine
+
 .PHONY: repro
 repro: setup ## Run the benchmark in params.yaml: all stages that are not up to date
 	@$(BIN)/dvc repro

@@ -28,7 +28,8 @@ find_uv() {
 }
 
 with_uv() {
-  say "installing $* by $("$uv" --version)" &&
+  local version
+  version=$("$uv" --version) && say "installing $* by $version" &&
     "$uv" pip install $quiet --python "$python" --require-hashes "${locked[@]}" &&
     "$uv" pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
 }

@@ -87,14 +87,9 @@ def main() -> None:
     `dvc repro` runs all stages in order; each is also a command here. They read params.yaml in this folder.
     """
     # Nothing phones home. setdefault: what the user has set stays.
-    for name, value in {
-        "DVC_NO_ANALYTICS": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
-    }.items():
-        os.environ.setdefault(name, value)
+    quiet = ("DVC_NO_ANALYTICS", "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY")
+    for name in (*quiet, "HF_HUB_OFFLINE"):
+        os.environ.setdefault(name, "true")
 
 
 def _stage_command(name: str, text: str) -> click.Command:
@@ -129,11 +124,16 @@ def use(preset: str, as_json: bool, **inputs: Path | None) -> None:
 
 
 @main.command()
+@click.option("--machine", is_flag=True, help="Tell what this machine has and what each missing part switches off.")
 @JSON
-def validate(as_json: bool) -> None:
+def validate(machine: bool, as_json: bool) -> None:
     """Check params.yaml and the inputs it names, without any work."""
+    from emobench.doctor import examine, told
     from emobench.inputs import check_inputs
 
+    if machine:
+        found = examine(Path())
+        return _say(found, told(found), as_json)
     params = load_params()
     check_inputs(params, Path())
     found = {"benchmark": params.name, "source": params.data.source, "valid": True}

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from importlib.metadata import distributions, version
 from pathlib import Path
 
 import import_closure
@@ -18,6 +17,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {
         "costs",
+        "device",
+        "doctor",
         "errors",
         "files",
         "layout",
@@ -93,19 +94,6 @@ def test_help_is_quick_to_import() -> None:
     code = "import sys, emobench.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_installed_packages_are_the_locked_ones() -> None:
-    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
-    names = {re.sub(r"[-_.]+", "-", name).lower(): pinned for name, pinned in lock.items()}
-    installed = {re.sub(r"[-_.]+", "-", item.name).lower(): item.version for item in distributions()}
-    differing = {
-        name: (found, names.get(name))
-        for name, found in installed.items()
-        if name not in ("pip", "emobench") and names.get(name) != found
-    }
-    assert differing == {}
-    assert version("torch") == names["torch"]
 
 
 def test_no_index_host_is_named() -> None:

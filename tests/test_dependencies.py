@@ -1,0 +1,127 @@
+"""What pyproject.toml declares is what the code imports, and the lock files hold all of it with hashes."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "psycopg2-binary": "psycopg2",
+    "pyyaml": "yaml",
+    "ruamel-yaml": "ruamel",
+    "scikit-learn": "sklearn",
+    "open-clip-torch": "open_clip",
+}
+"""Packages whose module has another name."""
+NOT_IMPORTED = {
+    "pyarrow": "pandas reads and writes parquet by it",
+    "timm": "open_clip builds image towers of it",
+    "torchvision": "open_clip transforms images by it",
+    "h5py": "examples of others' files in tests",
+    "mypy": "a program",
+    "pytest-benchmark": "a plug-in of pytest",
+    "pytest-xdist": "a plug-in of pytest",
+    "ruff": "a program",
+    "setuptools": "builds the package without a network",
+    "uv": "a program",
+}
+"""Packages that are needed without an import of ours, and why."""
+
+
+def canonical(requirement: str) -> str:
+    """The name of a requirement as packaging spells it.
+
+    >>> canonical("dask[distributed]>=2024.5")
+    'dask'
+    """
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]).lower()
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {canonical(requirement) for requirement in requirements}
+
+
+def imported(paths: Iterable[Path]) -> set[str]:
+    """Top-level modules of others that files import, also inside functions and by pytest.importorskip."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module)
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
+                found.add(node.args[0].value)
+    own = {"emobench", *(path.stem for path in (ROOT / "tests").rglob("*")), "tests"}
+    return {name.split(".")[0] for name in found} - own - set(sys.stdlib_module_names)
+
+
+def modules(packages: Iterable[str]) -> dict[str, str]:
+    """The module that each package is imported as."""
+    return {package: IMPORTED_AS.get(package, package.replace("-", "_")) for package in packages}
+
+
+BASE = names(PROJECT["dependencies"])
+PACKAGE_IMPORTS = imported((ROOT / "emobench").rglob("*.py"))
+TEST_IMPORTS = imported((ROOT / "tests").rglob("*.py"))
+
+
+def test_the_package_imports_what_it_declares() -> None:
+    declared = BASE | names(EXTRAS["cluster"] + EXTRAS["landmarks"])
+    assert sorted(PACKAGE_IMPORTS - set(modules(declared).values())) == [], "undeclared"
+
+
+def test_the_tests_import_what_is_declared() -> None:
+    assert sorted(TEST_IMPORTS - set(modules(BASE | names(EXTRAS["dev"])).values())) == [], "undeclared"
+
+
+@pytest.mark.parametrize("group", ["dependencies", *EXTRAS])
+def test_what_is_declared_is_used(group: str) -> None:
+    declared = names(PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]) - set(NOT_IMPORTED)
+    users = PACKAGE_IMPORTS | TEST_IMPORTS if group == "dev" else PACKAGE_IMPORTS
+    assert [package for package, module in modules(declared).items() if module not in users] == []
+
+
+def test_the_reasons_are_of_declared_packages() -> None:
+    everything = BASE.union(*map(names, EXTRAS.values()))
+    assert sorted((set(NOT_IMPORTED) | set(IMPORTED_AS)) - everything) == []
+
+
+def locked(path: Path) -> dict[str, list[str]]:
+    """The hashes of each package in a lock file; fails on a line that is neither a pinned package nor a hash."""
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#")).replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        requirement, *hashes = re.split(r"\s+--hash=", line.strip())
+        assert re.fullmatch(r"[a-z0-9-]+==[\w.+!]+( ; .+)?", requirement), requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), line
+        found[requirement.partition(" ;")[0]] = hashes
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("requirements.lock", PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["cluster"]),
+        ("requirements-landmarks.lock", EXTRAS["landmarks"]),
+    ],
+)
+def test_a_lock_holds_what_is_declared_with_hashes(lock: str, requirements: list[str]) -> None:
+    found = locked(ROOT / lock)
+    assert all(found.values())
+    assert sorted(names(requirements) - names(found)) == []
+
+
+def test_the_locks_agree() -> None:
+    first, second = (locked(ROOT / name) for name in ("requirements.lock", "requirements-landmarks.lock"))
+    pinned = dict(one.split("==") for one in first)
+    assert [one for one in second if pinned.get(one.split("==")[0], one.split("==")[1]) != one.split("==")[1]] == []
+    assert all(first[one] == second[one] for one in first.keys() & second.keys())
