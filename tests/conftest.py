@@ -1,10 +1,13 @@
 """Shared by all tests: tests may import helper modules that lie beside them."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the cores are shared by as many workers
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 
