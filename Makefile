@@ -34,8 +34,8 @@ repro: setup ## Run the benchmark in params.yaml: all stages that are not up to 
 	@$(BIN)/emobench where
 
 .PHONY: test
-test: setup ## Run the tests (slow ones on real data too, where ../shared is)
-	@$(BIN)/python -m pytest -q
+test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-browser
 test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of make test)
