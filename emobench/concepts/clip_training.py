@@ -162,8 +162,8 @@ class ClipTrainer:
         self.model.eval()
         said = self.model.encode_text(self._tokenize([*self.writer.concepts, *self.writer.emotions]), normalize=True)
         parts = []
-        for start in range(0, len(self.val.images), 512):
-            pictures = torch.from_numpy(self.val.images[start : start + 512].astype(np.float32)).div_(255)[:, None]
+        for start in range(0, len(self.val.images), 64):
+            pictures = torch.from_numpy(self.val.images[start : start + 64].astype(np.float32)).div_(255)[:, None]
             inputs = to_inputs(pictures, self.preprocess).to(self.device, memory_format=torch.channels_last)
             parts.append(self.model.encode_image(inputs, normalize=True) @ said.T)
         return torch.cat(parts).float().cpu().numpy()

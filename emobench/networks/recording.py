@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from emobench.errors import UserError, unknown_name
-from emobench.files import replacing, write_json
+from emobench.files import replacing, write_array, write_json
 from emobench.functional.pooling import pool as pool_units
 from emobench.progress import progress
 
+ROWS = "rows.npy"
+"""Row numbers (ascending) of the images that a folder's recording is of; without this file it is of all images."""
 
 class Recording:
     """What the hooks saw: ``recording[layer]`` is (images, units), all batches since the start or the last clear."""
@@ -113,22 +115,28 @@ def record_folder(
     images: np.ndarray,
     layers: Sequence[str],
     source: Mapping[str, str],
+    *,
+    rows: np.ndarray | None = None,
     **options: Any,
 ) -> None:
     """Records ``layers`` into ``folder``, which appears only when it is complete.
 
     Args:
-        folder: gets ``<layer>.npy`` float32 (images, units) and ``source.json``.
+        folder: gets ``<layer>.npy`` float32 (images, units) and ``source.json``; with ``rows`` also ``rows.npy``.
         model: in evaluation mode.
         transform: as in ``record_arrays``.
         images: uint8 (images, 48, 48).
         layers: names of submodules; without any, DVC gets the folder that it waits for all the same.
         source: what the recording is of, for ``source.json``.
+        rows: row numbers, ascending, of the only images to record; row i of the arrays is then image rows[i].
         **options: pool, batch_size and device, as in ``record_arrays``.
     """
     with replacing(folder) as temporary, ExitStack() as stack:
         temporary.mkdir()
         arrays = {}
+        if rows is not None:
+            write_array(temporary / ROWS, rows)
+            images = images[rows]
         for layer in layers:
             shape = (len(images), len(model.get_submodule(layer).weight))
             arrays[layer] = np.lib.format.open_memmap(temporary / f"{layer}.npy", "w+", np.float32, shape)
@@ -164,7 +172,7 @@ def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndar
         (rows, units) float32.
 
     Raises:
-        UserError: a file is missing, of another image set, or has values that are not finite.
+        UserError: a file is missing, of another image set, without one of the images, or has values that are not finite.
     """
     path, source = folder / f"{layer}.npy", folder / "source.json"
     for needed in (path, source):
@@ -173,7 +181,26 @@ def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndar
     if json.loads(source.read_text())["images_digest"] != images_digest:
         raise UserError(f"{path} belongs to another image set; run the stage 'record' again (dvc repro record)")
     stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    activations = torch.from_numpy(stored[rows])
+    activations = torch.from_numpy(stored[_places(folder, rows)])
     if not torch.isfinite(activations).all():
         raise UserError(f"{path} has NaN or infinite activations; the network's weights are broken")
     return activations
+
+
+def _places(folder: Path, rows: np.ndarray) -> np.ndarray:
+    """Where the images ``rows`` stand in the arrays of ``folder``.
+
+    Raises:
+        UserError: one of them wasn't recorded.
+    """
+    if not (folder / ROWS).is_file():
+        return rows
+    there = np.load(folder / ROWS, allow_pickle=False)
+    places = np.searchsorted(there, rows)
+    missing = rows[~np.isin(rows, there)]
+    if len(missing):
+        raise UserError(
+            f"{folder} lacks {len(missing)} of the {len(rows)} images wanted (the first is image {missing[0]}); it has "
+            f"{len(there)}: run the stage 'record' again (dvc repro record)"
+        )
+    return places

@@ -27,7 +27,7 @@ class LabelledImages:
 
 @torch.inference_mode()
 def predict_logits(
-    model: torch.nn.Module, images: np.ndarray, *, batch_size: int = 256, device: str = "cpu"
+    model: torch.nn.Module, images: np.ndarray, *, batch_size: int = 64, device: str = "cpu"
 ) -> torch.Tensor:
     """Logits (images, classes) float32 of pictures uint8 (images, 48, 48), in evaluation mode."""
     model.eval()

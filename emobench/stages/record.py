@@ -1,5 +1,7 @@
 """Stage record: one pass over all images, every layer's units pooled to one number an image; and two controls."""
 
+import numpy as np
+
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest
 from emobench.layout import Layout
@@ -13,7 +15,8 @@ from emobench.params import Params
 def run(params: Params, layout: Layout) -> None:
     """Writes <layer>.npy float32 (images, units) for the baseline and, if wanted, its controls.
 
-    These are a twin of the same shape with random weights, and the baseline itself on images with noise.
+    These are a twin of the same shape with random weights, and the baseline itself on images with noise. They are
+    recorded on the images that the stage dissect reads of them: the probe, for the twin also the held-out images.
     """
     imageset, device, wanted = load_imageset(layout.data), pick_device(params.device), params.record
     weights = layout.models / "baseline.safetensors"
@@ -24,10 +27,13 @@ def run(params: Params, layout: Layout) -> None:
     disturbed = source | {"noise": str(wanted.noise)}
     transform, with_noise = network.transform, noisy(network.transform, wanted.noise, params.seed)
     options = {"pool": wanted.pool, "batch_size": wanted.batch_size, "device": device}
-    for name, model, prepare, needed, origin in (
-        ("activations", network.model, transform, True, source),
-        ("activations_untrained", twin, transform, wanted.untrained, untrained),
-        ("activations_noisy", network.model, with_noise, wanted.noise > 0, disturbed),
+    probe = imageset.probe_rows(params.dissect.probe)
+    seen = np.unique(np.concatenate([probe, imageset.rows("val"), imageset.rows("test")]))
+    for name, model, prepare, needed, origin, rows in (
+        ("activations", network.model, transform, True, source, None),
+        ("activations_untrained", twin, transform, wanted.untrained, untrained, seen),
+        ("activations_noisy", network.model, with_noise, wanted.noise > 0, disturbed, probe),
     ):
-        layers = network.layers if needed else ()
-        record_folder(layout.artifacts / name, model, prepare, imageset.images, layers, origin, **options)
+        layers, chosen = (network.layers, {"rows": rows}) if needed else ((), {})
+        folder = layout.artifacts / name
+        record_folder(folder, model, prepare, imageset.images, layers, origin, **chosen, **options)

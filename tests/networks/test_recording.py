@@ -5,7 +5,7 @@ import torch
 from emobench.errors import UserError
 from emobench.files import write_json
 from emobench.networks.loading import to_inputs
-from emobench.networks.recording import load_activations, noisy, record_arrays, recorded
+from emobench.networks.recording import load_activations, noisy, record_arrays, record_folder, recorded
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
 
@@ -73,6 +73,21 @@ def test_activations_of_another_image_set_or_with_nan_are_refused(tmp_path) -> N
     np.save(tmp_path / "lin1.npy", values)
     with pytest.raises(UserError, match="lin1.npy has NaN or infinite activations"):
         load_activations(tmp_path, "lin1", "abc", np.arange(3))
+
+
+def test_a_recording_of_some_images_is_read_by_their_numbers(model, tmp_path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 48, 48), np.uint8)
+    rows, source, options = np.array([1, 3, 4, 6]), {"images_digest": "abc"}, {"pool": "avg", "batch_size": 4}
+    record_folder(tmp_path / "all", model, to_inputs, images, ["conv4b", "lin1"], source, **options)
+    record_folder(tmp_path / "some", model, to_inputs, images, ["conv4b", "lin1"], source, rows=rows, **options)
+    assert np.load(tmp_path / "some" / "lin1.npy").shape == (4, 256)
+    for layer in ("conv4b", "lin1"):
+        wanted = np.array([6, 1, 4])
+        every, some = (load_activations(tmp_path / name, layer, "abc", wanted) for name in ("all", "some"))
+        assert torch.allclose(every, some, atol=2e-6)
+        assert len(every.unique(dim=0)) == 3
+    with pytest.raises(UserError, match=r"some lacks 2 of the 3 images wanted \(the first is image 0\); it has 4: run"):
+        load_activations(tmp_path / "some", "lin1", "abc", np.array([0, 1, 5]))
 
 
 def test_noise_is_seeded_and_of_the_wanted_size() -> None:

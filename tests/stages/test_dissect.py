@@ -158,6 +158,20 @@ def test_evidence_nulls_and_profiles_are_complete(benchmark_run) -> None:
         assert file["concepts_emotions"].tolist() == list(CLASSES)
 
 
+def test_controls_are_recorded_on_the_images_that_are_read_of_them(benchmark_run, tmp_path) -> None:
+    params, layout = benchmark_run
+    imageset = load_imageset(layout.data)
+    for name, count in (("activations", 270), ("activations_untrained", 270), ("activations_noisy", 150)):
+        assert len(np.load(layout.artifacts / name / "lin2.npy")) == count
+    probe = np.load(layout.artifacts / "activations_noisy" / "rows.npy")
+    assert np.array_equal(probe, imageset.probe_rows("train_unique"))
+    other = Layout("demo", tmp_path / "copy")
+    shutil.copytree(layout.root, other.root)
+    val = dataclasses.replace(params, dissect=dataclasses.replace(params.dissect, probe="val"))
+    with pytest.raises(UserError, match=r"activations_noisy lacks 60 of the 60 images wanted"):
+        dissect.run(val, other)
+
+
 def test_a_probe_smaller_than_top_k_is_one_clear_line(benchmark_run) -> None:
     params, layout = benchmark_run
     large = dataclasses.replace(params.dissect, wpmi=dataclasses.replace(params.dissect.wpmi, top_k=1000))
