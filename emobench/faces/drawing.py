@@ -7,8 +7,10 @@ bends in it are set by eye.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 
 from emobench.faces.canvas import SIDE, SIZE, Sheet, blob, cover, disc, stroke
@@ -30,10 +32,15 @@ def render(face: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     count = len(next(iter(face.values())))
     images = np.empty((count, SIZE, SIZE), np.float32)
-    for start in range(0, count, CHUNK):
+
+    def draw(start: int) -> None:
         part = slice(start, start + CHUNK)
         columns = {name: np.asarray(values[part], np.float32)[:, None] for name, values in face.items()}
         images[part] = _render_chunk(SimpleNamespace(**columns))
+
+    # Threads, since NumPy gives up the interpreter's lock for as long as it works on an array.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        list(pool.map(draw, range(0, count, CHUNK)))
     return images
 
 

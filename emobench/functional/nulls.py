@@ -71,7 +71,8 @@ def random_top_images(images: int, top_k: int, draws: int, generator: torch.Gene
     """
     if not 1 <= top_k <= images:
         raise ValueError(f"top_k: expected 1 to {images}, the number of images; got {top_k}")
-    if top_k * top_k > images:
+    # Beyond it fewer than one set in e^2 is without a repetition.
+    if top_k * top_k > 4 * images:
         return torch.stack([torch.randperm(images, generator=generator)[:top_k] for _ in range(draws)], dim=1)
     # Sets drawn with repetition, thrown away whole where an image came twice: what stays is uniform.
     found = torch.empty(top_k, 0, dtype=torch.int64)

@@ -18,6 +18,7 @@ from emobench.progress import progress
 ROWS = "rows.npy"
 """Row numbers (ascending) of the images that a folder's recording is of; without this file it is of all images."""
 
+
 class Recording:
     """What the hooks saw: ``recording[layer]`` is (images, units), all batches since the start or the last clear."""
 
@@ -172,7 +173,8 @@ def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndar
         (rows, units) float32.
 
     Raises:
-        UserError: a file is missing, of another image set, without one of the images, or has values that are not finite.
+        UserError: a file is missing, of another image set or without one of the images, or has values that are not
+            finite.
     """
     path, source = folder / f"{layer}.npy", folder / "source.json"
     for needed in (path, source):
