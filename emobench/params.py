@@ -195,9 +195,13 @@ class PaperCell:
 
 @dataclass(frozen=True)
 class Controls:
-    """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told."""
+    """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told.
+
+    A kind stops once its draws rule an improvement out, but not before ``least`` of them; never if ``least`` >= draws.
+    """
 
     draws: int = number(0)
+    least: int = number(0)
 
 
 @dataclass(frozen=True)

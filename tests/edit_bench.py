@@ -21,7 +21,7 @@ TAUS, FACTORS = [-9.0, -0.5, 0.0, 0.5], [1.0, 1.5, 3.0]
 def small_params(**edit) -> Params:
     params = load_params(DEMO)
     options = {"layer": "auto", "taus": TAUS, "factors": FACTORS, "arms": ["similarity", "weight_norm", "proportional"]}
-    options["controls"] = Controls(draws=edit.pop("draws", 0))
+    options["controls"] = Controls(draws=edit.pop("draws", 0), least=edit.pop("least", 50))
     quick = {"kinds": [], "joint": [], "pulls": [1.0], "strengths": [1.0], "folds": 2, "steps": 3, "batch_size": 16}
     options["search"] = dataclasses.replace(params.edit.search, **(quick | edit.pop("search", {})))
     compare = dataclasses.replace(params.compare, bootstrap_draws=200)

@@ -11,12 +11,11 @@ cell was not searched for, so its controls change that one cell. Kinds, which ar
 - ``inverse``: all cells with 1/scale; rows with a scale of 0 have no inverse and are left alone;
 - ``temperature``: the baseline's logits divided by its temperature. Nothing to search.
 
-``criterion`` is the arm that a control accompanies, or ``paper``; ``seed`` is the number of the draw.
+Random kinds are drawn until their verdict is settled (see emobench.networks.drawing). ``criterion`` is the arm that a
+control accompanies, or ``paper``; ``seed`` is the number of the draw.
 """
 
-import hashlib
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,15 +23,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.functional.calibration import fit_temperature
 from emobench.functional.edits import row_norms
-from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, SEARCH, best_index
-from emobench.networks.measuring import Bench, Measured
+from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, SEARCH
 from emobench.networks.target import Configuration, Target, stacked
 
 DECILES = 10
-Evaluate = Callable[[Sequence[Configuration]], tuple[np.ndarray, np.ndarray]]
-"""Accuracy and NLL (configs,) of some configurations on val."""
 
 
 @dataclass(frozen=True)
@@ -70,24 +65,32 @@ def accompanied(members: pd.DataFrame, configs: Iterable[Configuration]) -> dict
     return found
 
 
-def searches(
-    target: Target, name: str, edit: Configuration, cells: Sequence[Configuration], *, seed: int
-) -> Iterator[Search]:
-    """The searches of all controls of one edit but the temperature.
+def random_searches(
+    target: Target, name: str, edit: Configuration, cells: Sequence[Configuration], kind: str, draws: Iterable[int],
+    *, seed: int,
+) -> Iterator[Search]:  # fmt: skip
+    """The searches of some draws of one kind of random control of one edit.
 
     Args:
-        target: the layer; its params say how many draws.
+        target: the layer.
         name: see accompanied.
         edit: the edit that is judged.
         cells: what it was chosen from.
+        kind: one of RANDOM_KINDS.
+        draws: their numbers.
         seed: of the benchmark; a draw's permutation depends on it, the kind and the draw alone.
     """
-    for number, kind in enumerate(RANDOM_KINDS):
-        groups = norm_deciles(target.weight) if kind == "decile" else np.zeros(len(target.weight), int)
-        for draw in range(target.edit.controls.draws):
-            order = shuffled(groups, np.random.default_rng((seed, number, draw)))
-            changed = [_changed(target, cell, cell.scale[order]) for cell in cells]
-            yield Search(blank(target.layer, name, edit, kind, draw), changed)
+    groups = norm_deciles(target.weight) if kind == "decile" else np.zeros(len(target.weight), int)
+    for draw in draws:
+        order = shuffled(groups, np.random.default_rng((seed, RANDOM_KINDS.index(kind), draw)))
+        changed = [_changed(target, cell, cell.scale[order]) for cell in cells]
+        yield Search(blank(target.layer, name, edit, kind, draw), changed)
+
+
+def single_searches(
+    target: Target, name: str, edit: Configuration, cells: Sequence[Configuration]
+) -> tuple[Search, Search]:
+    """The searches of the uniform and the inverse control of one edit (see random_searches)."""
     own = [] if edit.arm.startswith(SEARCH) else [cell.factor for cell in cells if cell.factor]
     factors = own or target.edit.factors
     ones = torch.ones(len(target.weight))
@@ -96,9 +99,11 @@ def searches(
         for operation in dict.fromkeys("rows" if cell.operation == "rows" else "rows_bias" for cell in cells)
         for factor in dict.fromkeys(value for factor in factors if factor > 0 for value in (factor, 1 / factor))
     ]
-    yield Search(blank(target.layer, name, edit, "uniform"), uniform)
     inverse = [_changed(target, cell, torch.where(cell.scale == 0, 1.0, 1 / cell.scale)) for cell in cells]
-    yield Search(blank(target.layer, name, edit, "inverse"), inverse)
+    return (
+        Search(blank(target.layer, name, edit, "uniform"), uniform),
+        Search(blank(target.layer, name, edit, "inverse"), inverse),
+    )
 
 
 def blank(layer: str, name: str, edit: Configuration, kind: str, draw: int | None = None) -> Configuration:
@@ -128,83 +133,6 @@ def shuffled(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return order
 
 
-def chosen_controls(
-    target: Target, members: dict[str, list[Configuration]], evaluate: Evaluate, *, seed: int, at_once: int
-) -> tuple[list[Configuration], int]:
-    """Every control with the cell that is best on val, and how many configurations were evaluated for that.
-
-    What several searches have in common is evaluated once.
-
-    Args:
-        target: the layer.
-        members: see accompanied.
-        evaluate: measures configurations on val.
-        seed: of the benchmark.
-        at_once: about how many configurations are handed to ``evaluate``.
-    """
-    found: list[Configuration] = []
-    known: dict[bytes, tuple[float, float]] = {}
-    waiting: list[tuple[Search, Configuration]] = []
-    new: dict[bytes, Configuration] = {}
-
-    def settle() -> None:
-        # Like edits together: the sweep is quick where neighbours share their values.
-        keys = sorted(new, key=lambda key: (new[key].operation, new[key].factor or 0.0))
-        if keys:
-            known.update(zip(keys, zip(*evaluate([new[key] for key in keys]), strict=True), strict=True))
-        for search, edit in waiting:
-            accuracy, nll = np.array([known[_key(cell)] for cell in search.cells]).T
-            found.append(search.choice(search.cells[best_index(accuracy, nll)], edit, target.bias))
-        waiting.clear()
-        new.clear()
-
-    for name, (edit, *cells) in members.items():
-        for search in searches(target, name, edit, cells, seed=seed):
-            waiting.append((search, edit))
-            new.update((key, cell) for cell in search.cells if (key := _key(cell)) not in known)
-            if len(new) >= at_once:
-                settle()
-    settle()
-    return found, len(known)
-
-
-def run_controls(
-    bench: Bench, members: dict[str, list[Configuration]], baseline: Tensor, *, seed: int
-) -> tuple[list[Measured], int]:
-    """The controls of the judged edits, measured on all images.
-
-    Args:
-        bench: the layer and the images.
-        members: see accompanied.
-        baseline: logits (images, classes) of the network as it is.
-        seed: of the benchmark.
-
-    Returns:
-        The controls in parts, and how many configurations were tried on val for them.
-    """
-    target, memory = bench.target, bench.held_bytes
-    if not target.edit.controls.draws or not members:
-        return [], 0
-    at_once = int(memory / (2 * target.weight.shape[0] * 4)) + 1
-    chosen, tried = chosen_controls(target, members, bench.on_val, seed=seed, at_once=at_once)
-    print(f"edit: {tried} configurations on val for {len(chosen)} controls", file=sys.stderr)
-    val = torch.from_numpy(bench.positions["val"])
-    cooled = baseline / fit_temperature(baseline[val], bench.labels[val])
-    softer = [blank(target.layer, name, edit, "temperature") for name, (edit, *_) in members.items()]
-    parts = [bench.measured(softer, cooled.expand(len(softer), *cooled.shape))]
-    at_once = int(memory / (baseline.numel() * 4)) + 1
-    for first in range(0, len(chosen), at_once):
-        some = chosen[first : first + at_once]
-        parts.append(bench.measured(some, bench.logits(some)))
-    return parts, tried
-
-
 def _changed(target: Target, cell: Configuration, scale: Tensor) -> Configuration:
     """A cell with another scale and the shift that its operation gives it."""
     return replace(cell, scale=scale, shift=target.shift(cell.operation, scale))
-
-
-def _key(configuration: Configuration) -> bytes:
-    """Tells apart what is computed: equal for configurations with the same scale and shift."""
-    shift = b"" if configuration.shift is None else configuration.shift.numpy().tobytes()
-    return hashlib.sha256(configuration.scale.numpy().tobytes() + b"|" + shift).digest()

@@ -14,7 +14,8 @@ from torch import Tensor
 from emobench.faces.imageset import ImageSet
 from emobench.functional.classification import label_ranks, probability_metrics
 from emobench.networks.arms import configurations
-from emobench.networks.controls import accompanied, run_controls
+from emobench.networks.controls import accompanied
+from emobench.networks.drawing import run_controls
 from emobench.networks.family import best_of_all, family
 from emobench.networks.joint import measure_joint
 from emobench.networks.loading import LoadedNetwork
@@ -75,7 +76,7 @@ def sweep_edits(
     logits = bench.logits(configs)
     edits = bench.measured(configs, logits)
     members, best = family(edits.table, edit.paper), best_of_all(edits.table) or "baseline"
-    controls, tried = run_controls(bench, accompanied(members, configs), logits[0], seed=seed)
+    controls, tried = run_controls(bench, accompanied(members, configs), edits, logits[0], seed=seed)
     judged = ["baseline", *dict.fromkeys(members["config_id"])]
     logits = logits[[edits.config_ids.index(name) for name in judged]]
     chosen, evaluated, parts = configs[edits.config_ids.index(best)], len(configs) + tried, [edits, *controls]

@@ -13,6 +13,10 @@ SEARCH = "search_"
 """What the names of arms begin with whose scales were found by an optimiser (see emobench.networks.search)."""
 RANDOM_KINDS = ("random", "decile")
 """Arms of the random controls (see emobench.networks.controls)."""
+PROTOCOLS = ("test", "test_noleaks", "val_test")
+"""The image sets on which an edit is judged."""
+LEVEL = 0.05
+"""Of significance: of Holm's p, and of the rank p among the random controls."""
 
 
 def best_index(accuracy: np.ndarray, nll: np.ndarray) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import metric_columns, probability_metrics
+from emobench.networks.family import PROTOCOLS
 from emobench.networks.loading import LoadedNetwork
 from emobench.networks.sweep import sweep_logits, sweep_outcomes
 from emobench.networks.target import Configuration, Target, stacked
@@ -77,6 +78,16 @@ class Bench:
         found = sweep_outcomes(self.model, self.target.layer, inputs, labels, *edits, **self._sweeping)
         return (found.predictions == labels.numpy()).mean(-1), found.nll
 
+    def right(self, predictions: np.ndarray) -> Tensor:
+        """How many answers are right on each image set that edits are judged on: (configs, sets) int64.
+
+        Args:
+            predictions: (configs, images).
+        """
+        right = torch.from_numpy(predictions) == self.labels
+        judged = [self.positions[name] for name in PROTOCOLS if len(self.positions[name])]
+        return torch.stack([right[:, at].sum(1) for at in judged], dim=1)
+
     def measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         """All metrics and predictions of some configurations, from their logits."""
         edit = self.target.edit
@@ -99,6 +110,15 @@ def joined(parts: Sequence[Measured]) -> Measured:
     names = [name for part in parts for name in part.config_ids]
     tables = pd.concat([part.table for part in parts], ignore_index=True)
     return Measured(names, tables, np.concatenate([part.predictions for part in parts]))
+
+
+def picked(whole: Measured, config_ids: Sequence[str]) -> Measured:
+    """Some of the configurations, in the order in which they are named."""
+    place = {name: index for index, name in enumerate(whole.config_ids)}
+    order = {name: index for index, name in enumerate(config_ids)}
+    table = whole.table[whole.table["config_id"].isin(order)]
+    table = table.sort_values("config_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+    return Measured(list(config_ids), table, whole.predictions[[place[name] for name in config_ids]])
 
 
 def measure(

@@ -16,16 +16,16 @@ from torch import Tensor
 from emobench.errors import UserError
 from emobench.functional.classification import probability_metrics
 from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_probabilities
-from emobench.networks.family import PAPER_NAME, RANDOM_KINDS, family
-from emobench.params import Compare, PaperCell
+from emobench.functional.stopping import sequential_p, settling_hits
+from emobench.networks.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family
+from emobench.params import Compare, Edit
 from emobench.vocabulary import CLASSES
 
-PROTOCOLS = ("test", "test_noleaks", "val_test")
-LEVEL = 0.05
 NLL_MARGIN = 0.002
 """By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
 KEY = ["config_id", "arm", "selected_on", "images"]
-JUDGED = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "why", "accuracy", "control_p", "control_percentile"]
+JUDGED = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "why", "accuracy"]
+JUDGED += ["control_p", "control_draws", "control_percentile"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Predictions:
 
 
 def verdicts(
-    configs: pd.DataFrame, predictions: Predictions, compare: Compare, paper: PaperCell, seed: int
+    configs: pd.DataFrame, predictions: Predictions, compare: Compare, edit: Edit, seed: int
 ) -> pd.DataFrame:
     """Tests every configuration of the family against the baseline, on every image set of PROTOCOLS that has images.
 
@@ -67,7 +67,7 @@ def verdicts(
         configs: configs.parquet.
         predictions: of all of them.
         compare: draws and confidence of the bootstrap.
-        paper: the published cell.
+        edit: the published cell, and how many controls were planned.
         seed: of the bootstrap.
 
     Returns:
@@ -75,10 +75,12 @@ def verdicts(
         and rows_differing (see _beside_controls), nll, brier, ece and the same after temperature (``_t``), and
         delta_*, ci_low_*, ci_high_* of these, of accuracy, balanced_accuracy, macro_f1 and each class's recall.
     """
-    members = family(configs, paper)
+    members = family(configs, edit.paper)
     options = {"draws": compare.bootstrap_draws, "confidence": compare.confidence, "seed": seed}
     tables = [
-        _judged(configs[configs["images"] == images].set_index("config_id"), predictions, members, images, options)
+        _judged(
+            configs[configs["images"] == images].set_index("config_id"), predictions, members, images, edit, options
+        )
         for images in PROTOCOLS
         if len(members) and len(predictions.positions[images])
     ]
@@ -88,13 +90,14 @@ def verdicts(
 
 
 def _judged(
-    chosen: pd.DataFrame, predictions: Predictions, members: pd.DataFrame, images: str, options: dict
+    chosen: pd.DataFrame, predictions: Predictions, members: pd.DataFrame, images: str, edit: Edit, options: dict
 ) -> pd.DataFrame:
     """The verdicts on one image set; ``chosen`` is configs.parquet on it, by config_id."""
+    count, planned = len(predictions.positions[images]), edit.controls.draws
     parts = [
         members.assign(images=images),
         pd.DataFrame([_compared(predictions, name, images, options) for name in members["config_id"]]),
-        pd.DataFrame([_beside_controls(chosen, member) for member in members.to_dict("records")]),
+        pd.DataFrame([_beside_controls(chosen, member, count, planned) for member in members.to_dict("records")]),
         pd.DataFrame(_reliability(predictions, members["config_id"].tolist(), chosen["temperature"], images, options)),
     ]
     table = pd.concat(parts, axis=1)
@@ -162,32 +165,45 @@ def _reliability(
     return rows
 
 
-def _beside_controls(chosen: pd.DataFrame, member: Mapping[str, str]) -> dict[str, float]:
+def _beside_controls(chosen: pd.DataFrame, member: Mapping[str, str], count: int, planned: int) -> dict[str, float]:
     """One member beside its controls on the same images; NaN where there are none.
 
     Args:
         chosen: configs.parquet on one image set, by config_id.
         member: config_id, arm, selected_on.
+        count: how many images there are: accuracies are compared as whole numbers of right answers.
+        planned: how many draws of each kind of random control; fewer were made where they settled the verdict.
 
     Returns:
-        accuracy; control_p, control_percentile and random_p95: rank p, percentage of controls below and 95th
-        percentile, each of the kind of random control that is harder to beat; uniform_accuracy and inverse_accuracy;
+        accuracy; control_p and control_draws: rank p (see sequential_p), the larger one of the two kinds of random
+        control, and how many draws of that kind were made; control_percentile and random_p95: percentage of controls
+        below and 95th percentile, each of the kind that is harder to beat; uniform_accuracy and inverse_accuracy;
         rows_differing: how many rows differ between the edit and its random controls, on average.
     """
     name = PAPER_NAME if member["selected_on"] == "paper" else member["arm"]
     own = chosen[(chosen["control_of"] == member["config_id"]) & (chosen["criterion"] == name)]
     accuracy = chosen.loc[member["config_id"], "accuracy"]
-    kinds = [own.loc[own["arm"] == kind, "accuracy"] for kind in RANDOM_KINDS]
+    kinds = [own[own["arm"] == kind].sort_values("seed")["accuracy"] for kind in RANDOM_KINDS]
     kinds = [values for values in kinds if len(values)]
+    hits = [right_answers(values, count) >= right_answers(accuracy, count) for values in kinds]
+    settling = settling_hits(planned, LEVEL) if kinds else 0
+    luck = [(sequential_p(torch.from_numpy(some), planned, settling), len(some)) for some in hits]
+    p_value, made = max(luck, default=(np.nan, 0))
     single = {kind: own.loc[own["arm"] == kind, "accuracy"] for kind in ("uniform", "inverse")}
     return {
         "accuracy": accuracy,
-        "control_p": max(((1 + (values >= accuracy).sum()) / (1 + len(values)) for values in kinds), default=np.nan),
-        "control_percentile": min((100 * (values < accuracy).mean() for values in kinds), default=np.nan),
+        "control_p": p_value,
+        "control_draws": made,
+        "control_percentile": min((100 * (1 - some.mean()) for some in hits), default=np.nan),
         "random_p95": max((values.quantile(0.95) for values in kinds), default=np.nan),
         **{f"{kind}_accuracy": values.iloc[0] if len(values) else np.nan for kind, values in single.items()},
         "rows_differing": own.loc[own["arm"].isin(RANDOM_KINDS), "rows_differing"].mean(),
     }
+
+
+def right_answers(accuracy: pd.Series | float, count: int) -> np.ndarray:
+    """Accuracies on so many images as whole numbers of right answers."""
+    return np.rint(np.asarray(accuracy) * count).astype(np.int64)
 
 
 def _corrected(table: pd.DataFrame) -> pd.Series:

@@ -29,7 +29,7 @@ def run(params: Params, layout: Layout) -> None:
     labels = imageset.labels[rows]
     predictions = Predictions(ids["config_ids"], preds, ids["logit_ids"], logits, labels, positions)
     configs = pd.read_parquet(folder / "configs.parquet")
-    table = verdicts(configs, predictions, params.compare, params.edit.paper, params.seed)
+    table = verdicts(configs, predictions, params.compare, params.edit, params.seed)
     write_parquet(folder / "verdicts.parquet", table)
     metrics = {"limited": int(params.data.limit > 0), "evaluated": ids["evaluated"], **summary(configs, table)}
     write_json(layout.reports / "compare.json", metrics | {"published_fer2013_percent": PUBLISHED_PERCENT})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from emobench.faces.imageset import load_imageset
-from emobench.networks.controls import accompanied, chosen_controls, norm_deciles, searches, shuffled
+from emobench.networks.controls import accompanied, norm_deciles, random_searches, shuffled, single_searches
 from emobench.networks.editing import edit_target, leave_one_out
 from emobench.networks.loading import load_network
 from emobench.networks.target import Configuration
@@ -210,8 +210,8 @@ def test_another_seed_or_draw_is_another_permutation(layout):
     found = [
         one.cells[0].scale.tolist()
         for seed in (0, 1)
-        for one in searches(target, "free", cell, [cell], seed=seed)
-        if one.control.arm in ("random", "decile")
+        for kind in ("random", "decile")
+        for one in random_searches(target, "free", cell, [cell], kind, range(2), seed=seed)
     ]
     assert len({tuple(order) for order in found}) == 8
     assert all(sorted(order) == scale.tolist() for order in found)
@@ -239,36 +239,14 @@ def target_of(layout, **options):
     )
 
 
-def test_in_small_batches_the_choice_is_the_same(layout):
-    target = target_of(layout, draws=4)
-    scales = torch.rand(4, 256, generator=torch.Generator().manual_seed(0))
-    cells = [Configuration(f"search_{i}", "search_free", scale, factor=0.5 + i) for i, scale in enumerate(scales)]
-    members = {"search_free": [cells[1], *cells], "paper": [cells[2], cells[2]]}
-    calls = []
-
-    def evaluate(configs):
-        calls.append(len(configs))
-        scores = np.array([float(one.scale[:7].sum()) for one in configs])
-        return np.round(scores, 1), scores
-
-    whole, tried = chosen_controls(target, members, evaluate, seed=0, at_once=10**6)
-    assert calls == [tried]
-    parts, again = chosen_controls(target, members, evaluate, seed=0, at_once=5)
-    assert len(calls) > 5
-    assert tried == again == sum(calls[1:])
-    assert [one.columns() for one in whole] == [one.columns() for one in parts]
-    for one, other in zip(whole, parts, strict=True):
-        assert torch.equal(one.scale, other.scale)
-    assert {one.control_of for one in whole} == {"search_1", "search_2"}
-
-
 def test_controls_of_an_arm_without_factors(layout):
     target = target_of(layout, draws=1, operations=["zero"], factors=[2.0])
     edit = target.selection("description", torch.arange(256) < 9, None, operation="zero", divided=False)
-    found = {one.control.arm: one.cells for one in searches(target, "description", edit, [edit], seed=0)}
+    found = {one.control.arm: one.cells for one in single_searches(target, "description", edit, [edit])}
     assert [set(cell.scale.tolist()) for cell in found["uniform"]] == [{2.0}, {0.5}]
     assert {cell.operation for cell in found["uniform"]} == {"rows_bias"}
-    (random,) = found["random"]
+    (drawn,) = random_searches(target, "description", edit, [edit], "random", [0], seed=0)
+    (random,) = drawn.cells
     assert random.scale.sum() == edit.scale.sum()
     assert not torch.equal(random.scale, edit.scale)
     assert torch.equal(random.shift, random.scale * target.bias)
@@ -278,7 +256,7 @@ def test_a_search_has_strengths_so_its_uniform_control_tries_the_papers_factors(
     target = target_of(layout, draws=1, factors=[2.0, 4.0])
     scale = torch.rand(256, generator=torch.Generator().manual_seed(0))
     edit = Configuration("free", "search_free", scale, criterion="free:pull1", factor=0.5)
-    found = {one.control.arm: one.cells for one in searches(target, "search_free", edit, [edit], seed=0)}
+    found = {one.control.arm: one.cells for one in single_searches(target, "search_free", edit, [edit])}
     assert [set(cell.scale.tolist()) for cell in found["uniform"]] == [{2.0}, {0.5}, {4.0}, {0.25}]
 
 

@@ -1,5 +1,7 @@
+import dataclasses
 import math
 
+import edit_bench
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,19 +11,22 @@ from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.networks.verdicts import Predictions, summary, verdict, verdicts
-from emobench.params import Compare, PaperCell
+from emobench.params import Compare, Controls, PaperCell
 
-COMPARE, PAPER = Compare(bootstrap_draws=200, confidence=0.95), PaperCell(tau=0.0, factor=1.5)
+COMPARE = Compare(bootstrap_draws=200, confidence=0.95)
+EDIT = dataclasses.replace(
+    edit_bench.small_params().edit, paper=PaperCell(tau=0.0, factor=1.5), controls=Controls(draws=30, least=5)
+)
 SETS = ("val", "test", "test_noleaks", "val_test")
 
 
 def configs(*rows, temperature=2.0):
-    """Rows of (config_id, arm, status, accuracy, nll), the same on every image set; s2 is the cell PAPER."""
+    """Rows of (config_id, arm, status, accuracy, nll), the same on every image set; s2 is the published cell."""
     table = pd.DataFrame(
         [("baseline", "baseline", "ok", 0.5, 1.0), *rows], columns=["config_id", "arm", "status", "accuracy", "nll"]
     )
     table = table.assign(tau=0.0, factor=np.where(table.config_id == "s2", 1.5, 2.0), temperature=temperature)
-    table = table.assign(control_of=None, criterion=table.arm, rows_differing=np.nan)
+    table = table.assign(control_of=None, criterion=table.arm, rows_differing=np.nan, seed=np.nan)
     return pd.concat([table.assign(images=images) for images in SETS], ignore_index=True)
 
 
@@ -31,6 +36,7 @@ def controls(edit, name, **accuracies):
     place = {row[0]: index % 3 for index, row in enumerate(rows)}
     table = configs(*rows)
     table = table[table.arm != "baseline"]
+    table = table.assign(seed=table.config_id.str.rpartition("-")[2].astype(int))
     return table.assign(control_of=edit, criterion=name, rows_differing=table.config_id.map(place))
 
 
@@ -52,7 +58,7 @@ GRID = configs(
 
 
 def judged(grid, **right):
-    table = verdicts(grid, predictions(**right), COMPARE, PAPER, seed=0)
+    table = verdicts(grid, predictions(**right), COMPARE, EDIT, seed=0)
     return table[table.images == "test"].set_index("config_id")
 
 
@@ -104,9 +110,9 @@ def test_without_controls():
 
 def test_every_image_set_with_images_has_its_verdicts():
     right = predictions(baseline=50, w1=80, s3=20, s2=51)
-    assert set(verdicts(GRID, right, COMPARE, PAPER, seed=0).images) == {"test", "test_noleaks", "val_test"}
+    assert set(verdicts(GRID, right, COMPARE, EDIT, seed=0).images) == {"test", "test_noleaks", "val_test"}
     right.positions["test_noleaks"] = np.arange(0)
-    assert set(verdicts(GRID, right, COMPARE, PAPER, seed=0).images) == {"test", "val_test"}
+    assert set(verdicts(GRID, right, COMPARE, EDIT, seed=0).images) == {"test", "val_test"}
 
 
 def test_an_improvement_beats_both_kinds_of_luck_and_a_uniform_factor():
@@ -127,11 +133,28 @@ def test_an_improvement_beats_both_kinds_of_luck_and_a_uniform_factor():
     assert row.control_p == pytest.approx(1 / 41)
 
 
+def test_stopped_draws_count_to_the_settling_one_in_the_order_of_the_draws():
+    """Of 30 planned draws two settle it; the p-value is 2 over the draw at which the second came."""
+    luck = {"random": [0.5, 0.7, 0.5, 0.5, 0.71, 0.5], "decile": [0.4] * 29 + [0.8], "uniform": [0.5]}
+    drawn = controls("w1", "weight_norm", **luck).sample(frac=1, random_state=0)
+    grid = pd.concat([GRID, drawn], ignore_index=True)
+    row = judged(grid, baseline=50, w1=80, s3=20, s2=51).loc["w1"]
+    assert (row.control_p, row.control_draws) == (2 / 5, 6)
+    luck["random"] = [0.5] * 30
+    grid = pd.concat([GRID, controls("w1", "weight_norm", **luck)], ignore_index=True)
+    row = judged(grid, baseline=50, w1=80, s3=20, s2=51).loc["w1"]
+    assert (row.control_p, row.control_draws) == (2 / 31, 30)
+    luck["random"] = [0.5] * 6
+    grid = pd.concat([GRID, controls("w1", "weight_norm", **luck)], ignore_index=True)
+    with pytest.raises(ValueError, match="6 of 30 draws with 0 hits"):
+        judged(grid, baseline=50, w1=80, s3=20, s2=51)
+
+
 def test_the_published_cell_has_its_own_controls_even_where_it_was_also_chosen():
     grid = configs(("s2", "similarity", "ok", 0.6, 1.0))
     of_arm = controls("s2", "similarity", random=[0.7] * 30, decile=[0.7] * 30, uniform=[0.5])
     of_paper = controls("s2", "paper", random=[0.5] * 30, decile=[0.5] * 30, uniform=[0.5])
-    table = verdicts(pd.concat([grid, of_arm, of_paper]), predictions(baseline=50, s2=60), COMPARE, PAPER, seed=0)
+    table = verdicts(pd.concat([grid, of_arm, of_paper]), predictions(baseline=50, s2=60), COMPARE, EDIT, seed=0)
     test = table[table.images == "test"].set_index("selected_on")
     assert test.control_percentile.to_dict() == {"val": 0.0, "paper": 100.0}
     assert test.verdict.to_dict() == {"val": "no evidence", "paper": "improves"}
@@ -147,7 +170,7 @@ def test_reliability_before_and_after_temperature():
     names, at = ["baseline", "s2"], {"val": np.arange(5), "test": np.arange(5, 60)}
     at |= {"test_noleaks": np.arange(0), "val_test": np.arange(60)}
     found = Predictions(names, logits.argmax(-1).astype(np.uint8), names, logits, labels, at)
-    table = verdicts(grid, found, COMPARE, PAPER, seed=3).set_index("images")
+    table = verdicts(grid, found, COMPARE, EDIT, seed=3).set_index("images")
     for images in ("test", "val_test"):
         row, target = table[table.selected_on == "val"].loc[images], torch.from_numpy(labels[at[images]])
         for suffix, degrees in (("", [1.0, 1.0]), ("_t", temperatures)):
@@ -165,11 +188,11 @@ def test_reliability_before_and_after_temperature():
 def test_without_any_edit_to_judge():
     grid = configs(("w1", "weight_norm", "degenerate", 0.6, 1.0))
     with pytest.raises(UserError, match="every configuration is degenerate"):
-        verdicts(grid, predictions(baseline=50, w1=60), COMPARE, PAPER, seed=0)
+        verdicts(grid, predictions(baseline=50, w1=60), COMPARE, EDIT, seed=0)
 
 
 def test_summary():
-    table = verdicts(GRID, predictions(baseline=50, w1=80, s3=20, s2=51), COMPARE, PAPER, seed=0)
+    table = verdicts(GRID, predictions(baseline=50, w1=80, s3=20, s2=51), COMPARE, EDIT, seed=0)
     found = summary(GRID, table)
     assert found["baseline"]["test"] == 0.5
     assert found["chosen_edit"]["config_id"] == "w1"
