@@ -56,12 +56,12 @@ class Tally:
             self.kept = planned
 
 
-def rounds(controls: Controls) -> Iterator[range]:
-    """The draws of each round: as many as are made at least, and then ROUND_DRAWS more each time."""
-    first, end = 0, max(controls.least, ROUND_DRAWS)
+def rounds(controls: Controls, more: int = ROUND_DRAWS) -> Iterator[range]:
+    """The draws of each round: as many as are made at least, and then so many more each time."""
+    first, end = 0, max(controls.least, more)
     while first < controls.draws:
         yield range(first, min(end, controls.draws))
-        first, end = end, end + ROUND_DRAWS
+        first, end = end, end + more
 
 
 class Chooser:

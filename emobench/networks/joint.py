@@ -4,6 +4,7 @@ There is no cheap way past the first edited layer, so these are few: what a sear
 units within each layer (``decile``: within tenths of its rows' L1 norms), uniform ones scale all rows of all layers.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,14 +15,23 @@ from torch import Tensor
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.networks.controls import blank, norm_deciles, shuffled
+from emobench.networks.cores import one_a_core
+from emobench.networks.drawing import Tally, rounds
 from emobench.networks.family import RANDOM_KINDS, best_index
 from emobench.networks.measuring import Bench, Measured, joined, measure
 from emobench.networks.scaled import ScaledNetwork
 from emobench.networks.search import Found
+from emobench.networks.sweep_runs import Kept
+from emobench.networks.sweep_tasks import Question
 from emobench.networks.target import Configuration
 from emobench.progress import progress
 
+ROUND_DRAWS = 4
+"""So many draws more at a time: nothing is shared between them, and those behind the stop are in vain."""
+NOTHING_KEPT = Kept(None, "")
 Scales = Mapping[str, Tensor]
+Cell = tuple[float | None, Scales]
+"""Strength or factor, and what it gives each layer."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,8 @@ def measure_joint(bench: Bench, found: Sequence[Found], *, seed: int) -> JointEd
         arm = _Arm(bench, name, cells)
         edits, every = arm.measured([one.configuration() for one in cells], [one.scales for one in cells])
         best = best_index(*arm.scores(every[:, arm.val]))
-        parts += [edits, *arm.controls(best, seed)]
+        right = bench.right(edits.predictions[[best]])[0]
+        parts += [edits, *arm.controls(best, right, seed)]
         judged.append(cells[best].config_id)
         logits.append(every[best])
         evaluated += len(cells) + arm.tried
@@ -85,63 +96,97 @@ class _Arm:
             "nll"
         ].numpy()
 
-    def controls(self, best: int, seed: int) -> Iterator[Measured]:
-        """The controls of the best cell: each the best on val of the same cells, changed in one way."""
+    def controls(self, best: int, right: Tensor, seed: int) -> Iterator[Measured]:
+        """The controls of the best cell: each the best on val of the same cells, changed in one way.
+
+        ``right`` (sets,): right answers of the best cell on each judged image set.
+        """
         edit = self.cells[best].configuration()
-        draws = self.bench.target.edit.controls.draws
-        if not draws:
+        if not self.bench.target.edit.controls.draws:
             return
         cooled = self.network.all_logits(None)
         cooled = cooled / fit_temperature(cooled[self.val], self.bench.labels[self.val])
         yield self._as_measured([blank(self.layer, self.name, edit, "temperature")], cooled[None])
-        choices = [
-            self._choice(edit, *search)
-            for search in progress(
-                self._searches(draws, seed),
-                total=len(RANDOM_KINDS) * draws + 2,
-                desc=f"controls {self.name}",
-                unit="control",
-            )
-        ]
-        for control, scales in choices:
-            yield self.measured([control], [scales])[0]
+        for kind in RANDOM_KINDS:
+            yield from self._drawn(edit, right, kind, seed)
+        for kind, cells in self._single_cells().items():
+            self.tried += len(cells)
+            yield self._control(edit, kind, None, cells)
 
-    def _searches(self, draws: int, seed: int) -> Iterator[tuple[str, int | None, list[tuple[float | None, Scales]]]]:
-        """Kind, draw, and the cells to choose from as strength and scales."""
-        model, cells = self.bench.model, [(one.strength, one.scales) for one in self.cells]
-        for number, kind in enumerate(RANDOM_KINDS):
-            weights = {layer: model.get_submodule(layer).weight.detach().cpu() for layer in self.network.layers}
-            groups = {
-                layer: norm_deciles(weight) if kind == "decile" else np.zeros(len(weight), int)
-                for layer, weight in weights.items()
-            }
-            for draw in range(draws):
-                orders = {
-                    layer: shuffled(of_layer, np.random.default_rng((seed, number, draw, position)))
-                    for position, (layer, of_layer) in enumerate(groups.items())
-                }
-                yield kind, draw, [(t, {layer: one[layer][orders[layer]] for layer in one}) for t, one in cells]
+    def _drawn(self, edit: Configuration, right: Tensor, kind: str, seed: int) -> list[Measured]:
+        """The random controls of one kind, in the order of the draws, until they settle the verdict."""
+        controls = self.bench.target.edit.controls
+        kept, tally, found = self._kept(kind, seed), Tally(controls, right), []
+        with progress(total=controls.draws, desc=f"controls {self.name}, {kind}", unit="control") as bar:
+
+            def drawn(draw: int) -> Measured:
+                one = self._control(edit, kind, draw, self._cells(kind, draw, seed), kept)
+                bar.update()
+                return one
+
+            for draws in rounds(controls, ROUND_DRAWS):
+                some = one_a_core(drawn, draws, self.network.device)
+                tally.add(self.bench.right(np.concatenate([one.predictions for one in some])))
+                found += some
+                if tally.kept is not None:
+                    break
+        self.tried += len(self.cells) * tally.kept
+        return found[: tally.kept]
+
+    def _kept(self, kind: str, seed: int) -> Kept:
+        """Where the draws of one kind are kept, for a run that is interrupted."""
+        work = self.bench.workers.get("work")
+        if work is None:
+            return Kept(None, "")
+        scales = torch.stack([one.configuration().scale for one in self.cells]).numpy()
+        inputs, labels = self.bench.inputs.cpu().numpy(), self.bench.labels.numpy()
+        question = Question(self.bench.model, self.layer, inputs, scales, None, labels, None, str(self.network.device))
+        val = self.bench.positions["val"].tobytes()
+        return Kept(work, hashlib.sha256(f"{question.digest()} {kind} {seed}".encode() + val).hexdigest())
+
+    def _cells(self, kind: str, draw: int, seed: int) -> list[Cell]:
+        """The cells of a random control: the units of each layer in another order."""
+        orders = {}
+        for position, layer in enumerate(self.network.layers):
+            weight = self.bench.model.get_submodule(layer).weight.detach().cpu()
+            groups = norm_deciles(weight) if kind == "decile" else np.zeros(len(weight), int)
+            generator = np.random.default_rng((seed, RANDOM_KINDS.index(kind), draw, position))
+            orders[layer] = shuffled(groups, generator)
+        return [(one.strength, {layer: one.scales[layer][orders[layer]] for layer in one.scales}) for one in self.cells]
+
+    def _single_cells(self) -> dict[str, list[Cell]]:
+        """The cells of the uniform and the inverse control."""
         factors = dict.fromkeys(
             f for factor in self.bench.target.edit.factors if factor > 0 for f in (factor, 1 / factor)
         )
-        _, some = cells[0]
-        yield "uniform", None, [(f, {layer: torch.full_like(one, f) for layer, one in some.items()}) for f in factors]
-        yield "inverse", None, [(t, {layer: 1 / scale for layer, scale in one.items()}) for t, one in cells]
+        some = self.cells[0].scales
+        return {
+            "uniform": [(f, {layer: torch.full_like(one, f) for layer, one in some.items()}) for f in factors],
+            "inverse": [
+                (one.strength, {layer: 1 / scale for layer, scale in one.scales.items()}) for one in self.cells
+            ],
+        }
 
-    def _choice(
-        self, edit: Configuration, kind: str, draw: int | None, cells: list[tuple[float | None, Scales]]
-    ) -> tuple[Configuration, Scales]:
-        """The cell that is best on val, as a control."""
-        best = 0
-        if len(cells) > 1:
-            rows = self.bench.positions["val"]
-            best = best_index(*self.scores(torch.stack([self.network.all_logits(scales, rows) for _, scales in cells])))
-        self.tried += len(cells)
-        factor, scales = cells[best]
+    def _control(
+        self, edit: Configuration, kind: str, draw: int | None, cells: Sequence[Cell], kept: Kept = NOTHING_KEPT
+    ) -> Measured:
+        """The cell that is best on val, as a control, measured on all images."""
+        known = kept.load(f"{draw}")
+        if known is None:
+            best = 0
+            if len(cells) > 1:
+                rows = self.bench.positions["val"]
+                every = [self.network.all_logits(scales, rows) for _, scales in cells]
+                best = best_index(*self.scores(torch.stack(every)))
+            known = {"best": np.array(best), "logits": self.network.all_logits(cells[best][1]).numpy()}
+            kept.save(f"{draw}", known)
+        factor, scales = cells[int(known["best"])]
         flat = torch.cat(list(scales.values()))
         differing = int((flat != edit.scale).sum())
-        control = blank(self.layer, self.name, edit, kind, draw)
-        return replace(control, scale=flat, factor=factor, rows_differing=differing), scales
+        control = replace(
+            blank(self.layer, self.name, edit, kind, draw), scale=flat, factor=factor, rows_differing=differing
+        )
+        return self._as_measured([control], torch.from_numpy(known["logits"])[None])
 
     def _as_measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         bench = self.bench

@@ -23,6 +23,9 @@ PREFIX_BATCH = 64
 WORKING_COPIES = 8
 """How many copies of an image's outputs of each layer exist while a gradient is taken: what each operation keeps."""
 
+MOST_AT_ONCE = 512
+"""Images that go through the scaled layers together, where memory holds more: beyond that products get no quicker."""
+
 
 class ScaledNetwork:
     """Logits of a network whose weight rows are scaled in some layers, with their biases left alone.
@@ -33,7 +36,7 @@ class ScaledNetwork:
         model: in evaluation mode. It is not changed.
         layers: which of the ten layers before lin3, in any order.
         inputs: (images, 1, 40, 40).
-        memory_gib: bound for the outputs that are kept and for what a batch needs, gradients included.
+        memory_gib: bound for the outputs that are kept and for what a batch on each core needs, gradients included.
 
     Raises:
         UserError: no such layer.
@@ -56,7 +59,8 @@ class ScaledNetwork:
         sizes = [output_bytes(model, layer) for layer in LAYERS]
         kept = len(inputs) * output_bytes(model, self.layers[0]) <= half
         working = WORKING_COPIES * sum(sizes[LAYERS.index(self.layers[0]) :]) + (0 if kept else 4 * max(sizes))
-        self.images_at_once = max(1, int(half / working))
+        cores = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.images_at_once = min(MOST_AT_ONCE, max(1, int(half / (cores * working))))
         self._first = torch.cat([self._outputs(part) for part in inputs.split(PREFIX_BATCH)]) if kept else None
 
     def by_layer(self, values: Tensor) -> dict[str, Tensor]:

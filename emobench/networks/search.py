@@ -22,6 +22,7 @@ from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
+from emobench.networks.cores import one_a_core
 from emobench.networks.loading import LoadedNetwork
 from emobench.networks.scaled import ScaledNetwork, search_scales
 from emobench.networks.target import Configuration, unit_table
@@ -200,18 +201,24 @@ class _Fit:
         labels, search = self.images.labels, self.search
         strengths = [0.0, *search.strengths]
         folds = list(_folds(self.images.copies, search.folds, self.seed))
+        asked = [(pull, *fold) for pull in search.pulls for fold in folds]
+        with progress(total=len(asked), desc="search", unit="fit") as bar:
+
+            def scored_logits(one: tuple[float, np.ndarray, np.ndarray]) -> list[Tensor]:
+                pull, fitted, scored = one
+                scales = self.scales(fitted, pull)
+                bar.update()
+                return [self.network.all_logits(raised(scales, strength), scored) for strength in strengths]
+
+            found = one_a_core(scored_logits, asked, self.network.device)
+        logits = torch.empty(len(search.pulls), len(strengths), len(labels), len(CLASSES))
+        for number, ((_, _, scored), each) in enumerate(zip(asked, found, strict=True)):
+            logits[number // len(folds)][:, scored] = torch.stack(each)
         records = []
-        with progress(total=len(search.pulls) * len(folds), desc="search", unit="fit") as bar:
-            for pull in search.pulls:
-                logits = torch.empty(len(strengths), len(labels), len(CLASSES))
-                for fitted, scored in folds:
-                    scales = self.scales(fitted, pull)
-                    for position, strength in enumerate(strengths):
-                        logits[position, scored] = self.network.all_logits(raised(scales, strength), scored)
-                    bar.update()
-                for strength, one in zip(strengths, logits, strict=True):
-                    scores = classification_metrics(one / fit_temperature(one, labels), labels, CLASSES)
-                    records.append((pull, strength, scores["nll"], scores["accuracy"]))
+        for pull, of_pull in zip(search.pulls, logits, strict=True):
+            for strength, one in zip(strengths, of_pull, strict=True):
+                scores = classification_metrics(one / fit_temperature(one, labels), labels, CLASSES)
+                records.append((pull, strength, scores["nll"], scores["accuracy"]))
         return pd.DataFrame(records, columns=["pull", "strength", "nll_t", "accuracy"])
 
 

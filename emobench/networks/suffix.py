@@ -7,16 +7,15 @@ is linear in that, so if only some units change between two configurations, only
 Before the last layer, configurations of the same few values are one matrix product (planning).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from joblib import Parallel, delayed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emobench.errors import UserError, unknown_name
+from emobench.networks.cores import one_a_core
 from emobench.networks.planning import Group, changes, groups
 from emobench.networks.vggnet import INPUT_SIZE, VGGNet
 from emobench.params import LAYERS
@@ -53,7 +52,8 @@ class SuffixEvaluator:
         self._into_linear = self._next.startswith("lin")
         self._bias = model.get_submodule(layer).bias
         self._gain, self._offset = _folded_norm(model, layer)
-        self._blocks = _on_each(self._cached, inputs.split(block_images(model, layer)), self._bias.device)
+        blocks = inputs.split(block_images(model, layer))
+        self._blocks = one_a_core(torch.no_grad()(self._cached), blocks, self._bias.device)
         if self._into_linear:
             weight = model.get_submodule(self._next).weight
             # (units, positions of a unit in the next layer's input, outputs)
@@ -88,6 +88,7 @@ class SuffixEvaluator:
         single = scales[singly], shifts[: len(singly)] if shift is None else shifts[singly]
         run, rows = self._linear_outputs if self._into_linear else self._conv_outputs, changes(*single, last)
 
+        @torch.no_grad()
         def block_logits(block: _Block) -> Tensor:
             logits = scales.new_empty(len(scales), block.images, self._model.lin3.out_features)
             for config, outputs in zip(singly, run(block, *single, rows), strict=True):
@@ -96,7 +97,7 @@ class SuffixEvaluator:
                 logits[group.configs] = self._group_logits(block, group, scales[group.configs])
             return logits
 
-        result = torch.cat(_on_each(block_logits, self._blocks, self._bias.device), dim=1)
+        result = torch.cat(one_a_core(block_logits, self._blocks, self._bias.device), dim=1)
         return result.reshape(*scale.shape[:-1], *result.shape[1:])
 
     def unedited(self) -> Tensor:
@@ -188,27 +189,6 @@ def output_bytes(model: VGGNet, layer: str) -> int:
     module = model.get_submodule(layer)
     outputs = module(model.inputs_of(layer, module.weight.new_zeros(1, 1, INPUT_SIZE, INPUT_SIZE)))
     return outputs.numel() * outputs.element_size()
-
-
-def _on_each(function: Callable[[Any], Any], items: Sequence[Any], device: torch.device) -> list[Any]:
-    """Applies a function without gradients to each item, one item a core instead of one operation on all cores.
-
-    The operations are short: cores that wait for each other at the end of each of them, beside other processes, took
-    ten times as long. An accelerator has its own order.
-    """
-
-    @torch.no_grad()
-    def call(item: Any) -> Any:
-        return function(item)
-
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(items) == 1:
-        return [call(item) for item in items]
-    torch.set_num_threads(1)
-    try:
-        return Parallel(n_jobs=threads, backend="threading")(delayed(call)(item) for item in items)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def block_images(model: VGGNet, layer: str) -> int:

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 
 from emobench.errors import UserError, unknown_name
-from emobench.networks.sweep_runs import Done, Kept, Memory, WorkerDiedError, in_process, in_processes, until_done
+from emobench.networks.sweep_runs import (
+    Done,
+    Kept,
+    Memory,
+    WorkerDiedError,
+    in_process,
+    in_processes,
+    sweep_key,
+    until_done,
+)
 from emobench.networks.sweep_tasks import Question, Task, cut, evaluate
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
@@ -150,9 +159,10 @@ def _sweep(
     """Puts the result of every task into its place, those that were kept first."""
     held = memory.held + question.sent_bytes - question.weight_bytes
     tasks, each = cut(question, memory.gib * 2**30 - held)
-    memory, kept, todo = replace(memory, held=held, task=each), Kept(work, question, tasks), []
+    memory, todo = replace(memory, held=held, task=each), []
+    kept = Kept(work, sweep_key(question, tasks) if work else "")
     for task in tasks:
-        if (found := kept.load(task)) is None:
+        if (found := kept.load(task.part)) is None:
             todo.append(task)
         else:
             put(task, found)
@@ -166,7 +176,7 @@ def _sweep(
     said = False
     with progress(total=len(todo), desc=f"edit {question.layer}", unit="part") as bar:
         for task, found, seconds in until_done(run, todo):
-            kept.save(task, found)
+            kept.save(task.part, found)
             put(task, found)
             bar.update()
             expected = seconds * sum(one.size for one in todo) / task.size

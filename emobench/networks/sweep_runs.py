@@ -112,40 +112,42 @@ def _through_joblib(question: Question, tasks: list[Task], at_once: int, backend
 
 
 class Kept:
-    """The folder where finished tasks of one sweep lie, a file each; without a folder nothing is kept.
+    """The folder where finished parts of one piece of work lie, a file each; without a folder nothing is kept.
 
     Args:
-        folder: of interrupted work; sweeps that differ in anything have folders of their own below it.
-        question: what is asked.
-        tasks: all of the sweep.
+        folder: of interrupted work; pieces that differ in anything have folders of their own below it.
+        key: a hash of all that the parts depend on.
     """
 
-    def __init__(self, folder: Path | None, question: Question, tasks: list[Task]) -> None:
-        self._folder = None
-        if folder is not None:
-            cuts = repr([asdict(task) for task in tasks])
-            self._key = hashlib.sha256((question.digest() + cuts).encode()).hexdigest()
-            self._folder = Path(folder) / self._key[:16]
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._folder = None if folder is None else Path(folder) / key[:16]
+        self._key = key
 
-    def load(self, task: Task) -> dict[str, np.ndarray] | None:
-        """What was kept of a task; None if nothing was, or a file that isn't whole or belongs to other work."""
+    def load(self, part: str) -> dict[str, np.ndarray] | None:
+        """What was kept of a part; None if nothing was, or a file that isn't whole or belongs to other work."""
         if self._folder is None:
             return None
         try:
-            with safe_open(self._path(task), "np") as file:
+            with safe_open(self._path(part), "np") as file:
                 label = file.metadata()
-            return load_file(self._path(task)) if label == self._labelled(task) else None
+            return load_file(self._path(part)) if label == self._labelled(part) else None
         except (OSError, SafetensorError):
             return None
 
-    def save(self, task: Task, found: Mapping[str, np.ndarray]) -> None:
-        """Keeps what a task computed."""
+    def save(self, part: str, found: Mapping[str, np.ndarray]) -> None:
+        """Keeps what was computed."""
         if self._folder is not None:
-            with replacing(self._path(task)) as temporary:
-                save_file(dict(found), temporary, metadata=self._labelled(task))
+            with replacing(self._path(part)) as temporary:
+                save_file(dict(found), temporary, metadata=self._labelled(part))
 
-    def _path(self, task: Task) -> Path:
-        return self._folder / f"{task.index:05d}.safetensors"
+    def _path(self, part: str) -> Path:
+        return self._folder / f"{part}.safetensors"
 
-    def _labelled(self, task: Task) -> dict[str, str]:
-        return {"sweep": self._key, "task": str(task.index)}
+    def _labelled(self, part: str) -> dict[str, str]:
+        return {"work": self._key, "part": part}
+
+
+def sweep_key(question: Question, tasks: list[Task]) -> str:
+    """The key under which the tasks of a sweep are kept."""
+    cuts = repr([asdict(task) for task in tasks])
+    return hashlib.sha256((question.digest() + cuts).encode()).hexdigest()

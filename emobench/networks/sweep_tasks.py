@@ -100,6 +100,11 @@ class Task:
     configs: tuple[int, int]
 
     @property
+    def part(self) -> str:
+        """What it is called where it is kept."""
+        return f"{self.index:05d}"
+
+    @property
     def size(self) -> int:
         """Configurations times images."""
         return (self.images[1] - self.images[0]) * (self.configs[1] - self.configs[0])

@@ -58,9 +58,7 @@ class Predictions:
         return torch.from_numpy(self.labels[self.positions[images]].astype(np.int64))
 
 
-def verdicts(
-    configs: pd.DataFrame, predictions: Predictions, compare: Compare, edit: Edit, seed: int
-) -> pd.DataFrame:
+def verdicts(configs: pd.DataFrame, predictions: Predictions, compare: Compare, edit: Edit, seed: int) -> pd.DataFrame:
     """Tests every configuration of the family against the baseline, on every image set of PROTOCOLS that has images.
 
     Args:
