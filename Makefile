@@ -45,10 +45,6 @@ test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of mak
 lint: setup ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-.PHONY: bench
-bench: setup ## Run the speed benchmarks: prints ratios, fails below the committed floors
-	@$(BIN)/python tests/benchmarks/ratios.py
-
 .PHONY: ui
 ui: setup ## Open the MLflow UI on this machine's loopback address
 	@$(BIN)/emobench ui
@@ -69,3 +65,15 @@ lock: setup ## Write the lock files anew: the newest releases that go together, 
 	$(HASHED) -c $(VENV)/together.txt --extra dev pyproject.toml -o requirements.lock
 	python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
 	  print(*extras['landmarks'], sep='\n')" | $(HASHED) -c $(VENV)/together.txt - -o requirements-landmarks.lock
+
+.PHONY: bench
+bench: setup ## Run the speed benchmarks: prints ratios, fails below the committed floors (BENCH: more options of pytest)
+	@$(BIN)/python tests/benchmarks/ratios.py $(BENCH)
+
+.PHONY: bench-compare
+bench-compare: setup ## Say what got slower since BASE=main, both sides in turns (PARTS="-k training": only some)
+	@$(BIN)/python tests/benchmarks/compare_bases.py --base $(or $(BASE),main) $(PARTS)
+
+.PHONY: growth
+growth: setup ## Measure how time and memory grow with images, concepts, units and configurations
+	@$(BIN)/python tests/benchmarks/growth.py

@@ -77,13 +77,21 @@ class ClipModel:
         return to_inputs(pictures, self.preprocess).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def embed_images(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-        """Embeds pictures uint8 (images, 48, 48) as unit vectors float32 (images, dim)."""
-        parts = []
+    def embed_images(self, images: np.ndarray, batch_size: int = 256, out: np.ndarray | None = None) -> np.ndarray:
+        """Embeds pictures uint8 (images, 48, 48) as unit vectors float32 (images, dim).
+
+        Args:
+            images: the pictures; may be memory-mapped.
+            batch_size: images a forward pass.
+            out: where the vectors go, e.g. a mapped file; None for a new array.
+        """
         for start in progress(range(0, len(images), batch_size), desc="embed images", unit="batch"):
             pictures = torch.from_numpy(images[start : start + batch_size].astype(np.float32)).div_(255)[:, None]
-            parts.append(self.model.encode_image(self.inputs(pictures), normalize=True).float().cpu())
-        return torch.cat(parts).numpy()
+            vectors = self.model.encode_image(self.inputs(pictures), normalize=True).float().cpu().numpy()
+            if out is None:
+                out = np.empty((len(images), vectors.shape[1]), np.float32)
+            out[start : start + len(vectors)] = vectors
+        return out
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], prompts: Sequence[str] = ("{}",)) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Copies among images: exact ones by their pixels, near ones by a perceptual hash and the correlation of pixels."""
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,9 @@ def exact_copies(images: np.ndarray) -> np.ndarray:
         int64 (n,): for each image the row of the first one with its pixels, which may be itself.
     """
     first: dict[bytes, int] = {}
-    return np.array([first.setdefault(image.tobytes(), row) for row, image in enumerate(images)], np.int64)
+    # By digest: with the pixels themselves as keys a second copy of all images would be held.
+    keys = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    return np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
 
 
 def near_copies(images: np.ndarray, first: np.ndarray, distance: int) -> np.ndarray:
@@ -66,7 +69,9 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
 def _near_pairs(images: np.ndarray, unique: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields rows (later, earlier) of near pairs among the rows ``unique``, some at a time."""
-    hashes = perceptual_hashes(images[unique])
+    # A block of rows at a time: picking all of them out would copy every image.
+    blocks = (unique[start : start + _BLOCK] for start in range(0, len(unique), _BLOCK))
+    hashes = np.concatenate([np.empty(0, np.uint64), *(perceptual_hashes(images[rows]) for rows in blocks)])
     for start in progress(range(0, len(unique), _HASH_BLOCK), desc="near copies", unit="block"):
         stop = min(start + _HASH_BLOCK, len(unique))
         close = np.bitwise_count(hashes[start:stop, None] ^ hashes[None, :stop]) <= distance

@@ -5,7 +5,7 @@ import numpy as np
 from emobench.concepts.clip import WEIGHTS, ClipModel, load_clip
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
-from emobench.files import file_digest, replacing, write_array
+from emobench.files import file_digest, replacing
 from emobench.layout import Layout
 from emobench.networks.loading import pick_device
 from emobench.params import Params
@@ -25,7 +25,11 @@ def run(params: Params, layout: Layout) -> None:
         arrays[set_label(name)] = clip.embed_texts(concepts, params.clip.prompts)
         arrays[f"{set_label(name)}_names"] = np.array(concepts)
     images = layout.artifacts / "image_embeddings.npy"
-    write_array(images, clip.embed_images(imageset.images, params.clip.batch_size))
+    with replacing(images) as temporary:
+        shape = len(imageset.images), clip.config["embed_dim"]
+        stored = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        clip.embed_images(imageset.images, params.clip.batch_size, out=stored)
+        stored.flush()
     # So that vectors of images and of concepts that come from two models are never compared.
     arrays["image_embeddings_digest"] = np.array(file_digest(images))
     with replacing(layout.artifacts / "concept_embeddings.npz") as temporary:

@@ -5,16 +5,12 @@ quotient instead of seconds: its table, its storage and ``--benchmark-compare-fa
 """
 
 import resource
-import statistics
 import time
 from collections.abc import Callable
 
-SAVED = 3
-"""Digits of what is kept beside the ratio."""
-
 
 def cpu_seconds() -> float:
-    """User and system time of this process and of its children that have ended: other work on the machine isn't in it."""
+    """User and system time of this process and of its ended children: other work on the machine isn't in it."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
@@ -31,36 +27,36 @@ class PlainWays:
         return self.seconds() / self.units[-1]
 
     def against(
-        self, benchmark, plain: Callable, fast: Callable, *, floor: float, rounds: int = 5, times: float = 1.0,
-        seconds: Callable[[], float] = cpu_seconds, plain_once: bool = False,
+        self, benchmark, plain: Callable, tool: Callable, *, floor: float, rounds: int = 5, times: float = 1.0,
+        seconds: Callable[[], float] = cpu_seconds, plain_rounds: int | None = None,
     ) -> None:  # fmt: skip
-        """Measures ``fast`` in units of ``plain`` and fails below the floor.
+        """Measures ``tool`` in units of ``plain`` and fails below the floor.
 
         Args:
             benchmark: pytest-benchmark's fixture, with this timer.
             plain: the plain way, or a part of it.
-            fast: what is measured.
-            floor: least ratio: plain ways a time of ``fast``, the median of the rounds.
-            rounds: how often both run, after a round that isn't counted.
+            tool: what is measured.
+            floor: least ratio of the plain way's shortest time to the tool's, both of all rounds that count.
+            rounds: how often both run, after a round that doesn't count.
             times: how many times the plain way's part is in the whole.
             seconds: the clock.
-            plain_once: the plain way takes so long that it runs once for all rounds.
+            plain_rounds: how often the plain way runs at all, where it takes long; None for every round.
         """
         self.seconds, self.units = seconds, []
 
         def setup() -> None:
-            if self.units and plain_once:
-                self.units.append(self.units[-1])
+            if plain_rounds is not None and len(self.units) >= plain_rounds:
+                self.units.append(min(self.units))
                 return
             start = seconds()
             plain()
             self.units.append((seconds() - start) * times)
 
-        benchmark.pedantic(fast, setup=setup, rounds=rounds, warmup_rounds=1)
-        taken = benchmark.stats.stats.data
-        used = min(one * unit for one, unit in zip(taken, self.units[-rounds:], strict=True))
-        ratio = 1 / statistics.median(taken)
-        benchmark.extra_info |= {"ratio": ratio, "least_ratio": floor, "seconds": round(used, SAVED)}
+        benchmark.pedantic(tool, setup=setup, rounds=rounds, warmup_rounds=1)
+        units = self.units[-rounds:]
+        shortest = min(one * unit for one, unit in zip(benchmark.stats.stats.data, units, strict=True))
+        ratio = min(units) / shortest
+        benchmark.extra_info |= {"ratio": ratio, "least_ratio": floor, "seconds": shortest}
         assert ratio >= floor, f"{ratio:.2f} times the plain way's speed; expected {floor} at least"
 
 

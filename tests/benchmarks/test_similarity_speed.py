@@ -1,17 +1,15 @@
-"""Times of the five similarity functions and of their yardsticks; ``ratios.py`` runs them and judges the ratios."""
+"""Speed of the five similarity functions in their yardsticks' times; ``ratios.py`` runs them and judges the ratios."""
 
-import importlib.util
-from pathlib import Path
+import time
 
 import pytest
 import torch
+import yardstick
+from plain_ways import CLOCK
 
 from emobench.functional import similarity
 
-SPEC = importlib.util.spec_from_file_location("yardstick", Path(__file__).with_name("yardstick.py"))
-yardstick = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(yardstick)
-
+pytestmark = pytest.mark.benchmark(timer=CLOCK)
 UNITS_OF_RANK_REORDER = {"25 concepts": 32, "3000 concepts": 4}
 """Its plain loop would take a quarter of an hour; so many units tell the time of one."""
 CASES = [(size, name) for size in yardstick.SIZES for name in ("soft_wpmi", "wpmi")]
@@ -33,31 +31,23 @@ def drawn():
     return of
 
 
-def measure(benchmark, size, name, way, function, scores, activations, rounds):
-    benchmark.group = f"{name}, {size}"
-    benchmark.extra_info.update(way=way, units=activations.shape[1])
-    benchmark.pedantic(function, (scores, activations), rounds=rounds)
-
-
-@pytest.mark.parametrize(("size", "name", "way"), [(*c, way) for c in sorted(CASES) for way in ("plain", "fast")])
-def test_similarity(benchmark, drawn, size, name, way):
+@pytest.mark.parametrize(("size", "name"), sorted(CASES))
+def test_similarity(benchmark, drawn, floors, size, name):
     scores, activations = drawn(size)
     plain, fast = getattr(yardstick, name), getattr(similarity, name)
+    some, times = activations, 1.0
     if name == "rank_reorder":
         fast = lambda s, a: similarity.rank_reorder(s, a, generator=torch.Generator().manual_seed(0))  # noqa: E731
-        if way == "plain":
-            activations = activations[:, : UNITS_OF_RANK_REORDER[size]].contiguous()
-    if way == "fast":
-        fast(scores[:2000].contiguous(), activations[:2000].contiguous())  # compiles, or reads what was compiled
-    measure(
-        benchmark, size, name, way, plain if way == "plain" else fast, scores, activations, 2 if way == "plain" else 7
-    )
+        some = activations[:, : UNITS_OF_RANK_REORDER[size]].contiguous()
+        times = activations.shape[1] / some.shape[1]
+    options = {"rounds": 6, "plain_rounds": 2, "times": times, "seconds": time.perf_counter}
+    floor = floors[f"{name}, {size}"]
+    CLOCK.against(benchmark, lambda: plain(scores, some), lambda: fast(scores, activations), floor=floor, **options)
 
 
 @pytest.mark.parametrize(("size", "name"), COSINES)
-@pytest.mark.parametrize("way", ["plain", "fast"])
-def test_cosine(benchmark, drawn, size, name, way):
+def test_cosine(benchmark, drawn, floors, size, name):
     scores, activations = drawn(size)
-    function = yardstick.matrix_product if way == "plain" else getattr(similarity, name)
-    function(scores[:2000].contiguous(), activations[:2000].contiguous())
-    measure(benchmark, size, name, way, function, scores, activations, 5)
+    plain, fast = (lambda: yardstick.matrix_product(scores, activations)), getattr(similarity, name)
+    floor = floors[f"{name}, {size}"]
+    CLOCK.against(benchmark, plain, lambda: fast(scores, activations), floor=floor, seconds=time.perf_counter)

@@ -6,17 +6,20 @@ Both sides grow linearly with the images; a quarter of FER2013's 7,178 is taken.
 over that of the multiplications that no evaluation can do without, at the speed of a large matrix product.
 """
 
-import copy
+import functools
 import time
 
 import pytest
 import torch
+from plain_ways import CLOCK
+from waits_later import edited_forward
 
 from emobench.functional.edits import selection_scale
 from emobench.networks.suffix import SuffixEvaluator
 from emobench.networks.training import new_network
 
-IMAGES, BATCH = 1794, 256
+pytestmark = pytest.mark.benchmark(timer=CLOCK)
+IMAGES = 1794
 LEAST_RATIO = {"lin2": 500, "lin2 permuted": 1500, "lin1": 15, "conv4b": 8}
 CONFIGS = {"lin2": 16, "lin2 permuted": 200, "lin1": 2, "conv4b": 2}
 PRODUCTS = {"lin2": 4096 * 7, "lin1": 4096 * 4096 + 4096 * 7, "conv4b": 2048 * 4096 + 4096 * 4096 + 4096 * 7}
@@ -33,17 +36,11 @@ def setting(request):
 
 
 @pytest.fixture(scope="module")
-def loop_seconds(setting):
+def loop(setting):
     """One configuration the way the published code evaluates it. Which layer is edited makes no difference."""
     network, inputs = setting
-    start = time.perf_counter()
-    edited = copy.deepcopy(network)
-    with torch.inference_mode():
-        weight = edited.lin2.weight
-        weight *= selection_scale(torch.arange(len(weight)) % 16 > 0, 1.5)[:, None]
-        for batch in inputs.split(BATCH):
-            edited(batch)
-    return time.perf_counter() - start
+    scale = selection_scale(torch.arange(len(network.lin2.weight)) % 16 > 0, 1.5)
+    return functools.partial(edited_forward, network, "lin2", scale, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +64,12 @@ def drawn_scales(case, units):
 
 
 @pytest.mark.parametrize("case", LEAST_RATIO)
-def test_configurations_a_second(case, setting, loop_seconds, products_per_second, benchmark):
+def test_configurations_a_second(case, setting, loop, products_per_second, benchmark):
     (network, inputs), layer = setting, case.split()[0]
     evaluator = SuffixEvaluator(network, layer, inputs)
     scales = drawn_scales(case, evaluator.units)
-    benchmark.pedantic(evaluator.logits, args=(scales,), rounds=3, warmup_rounds=1)
-    seconds = benchmark.stats["min"] / len(scales)
-    ratio = loop_seconds / seconds
-    benchmark.extra_info |= {
-        "ratio": ratio,
-        "least_ratio": LEAST_RATIO[case],
-        "times_arithmetic_limit": seconds / (PRODUCTS[layer] * IMAGES / products_per_second),
-    }
-    assert ratio >= LEAST_RATIO[case]
+    options = {"rounds": 3, "plain_rounds": 1, "times": len(scales), "seconds": time.perf_counter}
+    CLOCK.against(benchmark, loop, lambda: evaluator.logits(scales), floor=LEAST_RATIO[case], **options)
+    seconds = benchmark.extra_info["seconds"] / len(scales)
+    limit = PRODUCTS[layer] * IMAGES / products_per_second
+    benchmark.extra_info["times_arithmetic_limit"] = seconds / limit

@@ -8,6 +8,7 @@ import functools
 import pytest
 import torch
 import waits
+import waits_later
 from plain_ways import CLOCK
 
 pytestmark = pytest.mark.benchmark(timer=CLOCK, disable_gc=True)
@@ -19,12 +20,15 @@ CASES = {
     "clip training, float32": (functools.partial(waits.clip_training, precision="float32"), 5),
     "clip training, bfloat16": (functools.partial(waits.clip_training, precision="bfloat16"), 5),
     "embedding": (waits.embedding, 5),
-    "dissecting": (waits.dissecting, 3),
-    "sweeping": (waits.sweeping, 5),
-    "controls": (functools.partial(waits.controls, early=False), 2),
-    "controls stopped early": (functools.partial(waits.controls, early=True), 2),
-    "logging": (waits.logging, 2),
-    **{f"start of {stage}": (functools.partial(waits.start, stage=stage), 3) for stage in ("record", "edit", "track")},
+    "dissecting": (waits_later.dissecting, 3),
+    "sweeping": (waits_later.sweeping, 5),
+    "controls": (functools.partial(waits_later.controls, early=False), 2),
+    "controls stopped early": (functools.partial(waits_later.controls, early=True), 2),
+    "logging": (waits_later.logging, 2),
+    **{
+        f"start of {stage}": (functools.partial(waits_later.start, stage=stage), 3)
+        for stage in ("record", "edit", "track")
+    },
 }
 
 
