@@ -111,10 +111,12 @@ def main() -> int:
     torch.set_num_threads(1)  # before any work: a process with threads of its own must not be forked
 
     rows = []
-    for name, axis, size in points(options.only):
-        rows.append({"part": name, "axis": axis, "size": size, **run(name, size)})
-        print("{part:28} {size:>8} {axis:15} {seconds:9.3f} s {memory_mib:9.1f} MiB".format(**rows[-1]), flush=True)
-    growth_report.write(options.out, rows)
+    try:
+        for name, axis, size in points(options.only):
+            rows.append({"part": name, "axis": axis, "size": size, **run(name, size)})
+            print("{part:32} {size:>8} {axis:15} {seconds:9.3f} s {memory_mib:9.1f} MiB".format(**rows[-1]), flush=True)
+    finally:  # also what an interrupted run has measured
+        growth_report.write(options.out, rows)
     return 0
 
 

@@ -28,7 +28,7 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
 
 def write(folder: Path, rows: list[dict]) -> None:
     """Writes growth.csv (a row a point), growth.svg and README.md."""
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["part", "axis", "size", "seconds", "memory_mib", "rss_mib"])
     grown = slopes(table)
     folder.mkdir(parents=True, exist_ok=True)
     table.merge(grown, how="left").to_csv(folder / "growth.csv", index=False, float_format="%.4g")
