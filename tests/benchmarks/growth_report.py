@@ -23,7 +23,7 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
             over = np.log(last["size"]).diff().iloc[-1]
             rows.append({"part": part, "axis": axis} | {
                 f"{name}_slope": steps[name].diff().iloc[-1] / over for name in QUANTITIES})  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["part", "axis", *(f"{name}_slope" for name in QUANTITIES)])
 
 
 def write(folder: Path, rows: list[dict]) -> None:
