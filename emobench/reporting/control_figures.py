@@ -157,14 +157,16 @@ def _beside(axes: Axes, results: Results, config_id: str, controls: pd.DataFrame
     edges = np.histogram_bin_edges([*drawn["points"], own, 0], bins=40)
     for kind, color in KINDS.items():
         values = drawn.loc[drawn["arm"] == kind, "points"]
-        axes.hist(values, bins=edges, color=color, alpha=0.6, label=f"{len(values)} {kind} controls")
+        # Shares: a kind that stopped early has fewer draws.
+        shares = np.full(len(values), 1 / max(1, len(values)))
+        axes.hist(values, bins=edges, weights=shares, color=color, alpha=0.6, label=f"{len(values)} {kind} controls")
     lines = {"uniform": (MUTED, "--"), "inverse": (MUTED, ":")}
     for kind, (color, style) in lines.items():
         for value in controls.loc[controls["arm"] == kind, "points"]:
             axes.axvline(value, color=color, linestyle=style, linewidth=1.4, label=kind)
     axes.axvline(own, color=SERIES[1], linewidth=2.2, label=name)
     axes.set_title(f"{name}: {describe(results.config(config_id))}", fontweight="normal", size=9.5)
-    axes.set_ylabel("draws")
+    axes.set_ylabel("share of draws")
     axes.legend(loc="upper left", fontsize=8.5)
 
 
@@ -207,7 +209,7 @@ def leaderboard_table(results: Results) -> Table:
     for row in judged.sort_values(["accuracy", "config_id"], ascending=[False, True]).to_dict("records"):
         ends = "{} [{}, {}]".format(*(signed(100 * row[f"{end}_accuracy"]) for end in ("delta", "ci_low", "ci_high")))
         forms = {
-            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "random_p95": "{:.2%}",
+            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}", "random_p95": "{:.2%}",
             "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}", "ci_high_nll_t": "{:+.4f}",
         }  # fmt: skip
         words = [
@@ -224,11 +226,11 @@ def leaderboard_table(results: Results) -> Table:
     caption = (
         f"Leaderboard on test; the baseline has {base:.2%}. One edit an arm, chosen on val, and the paper's own. p: "
         "exact McNemar; Holm: corrected over this table; control p: share of random controls that do as well (the "
-        "harder kind); 95 %: what 95 of 100 of them stay below; uniform: the best factor for all rows; rows: how many "
+        "harder kind); draws: how many of them were drawn, fewer where they settled it early; 95 %: what 95 of 100 of them stay below; uniform: the best factor for all rows; rows: how many "
         "differ between the edit and its random controls; NLL: upper end of the change after temperature."
     )
     head = ["edit", "chosen on", "verdict", "what speaks against it", "accuracy", "points [interval]", "gains / losses"]
-    head += ["p", "p, Holm", "control p", "95 %", "uniform", "rows", "NLL"]
+    head += ["p", "p, Holm", "control p", "draws", "95 %", "uniform", "rows", "NLL"]
     return Table(caption, head, rows, words=4)
 
 

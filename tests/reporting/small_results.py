@@ -256,7 +256,13 @@ def _verdicts(layout: Layout, configs: pd.DataFrame) -> None:
     best = _chosen(configs[configs["control_of"].isna()])
     verdict = {"gains": 9, "losses": 7, "mcnemar_p": 0.8, "holm_p": 1.0, "delta_accuracy": 0.02}
     verdict |= {"ci_low_accuracy": -0.05, "ci_high_accuracy": 0.08, "control_percentile": 40.0}
-    verdict |= {"verdict": "no evidence", "why": "Holm p = 1", "delta_macro_f1": 0.01, "control_p": 0.6}
+    verdict |= {
+        "verdict": "no evidence",
+        "why": "Holm p = 1",
+        "delta_macro_f1": 0.01,
+        "control_p": 0.6,
+        "control_draws": 20,
+    }
     verdict |= {"accuracy": 0.7, "random_p95": 0.72, "uniform_accuracy": 0.71, "inverse_accuracy": 0.69}
     verdict |= {"rows_differing": 6.0, "ci_high_nll_t": 0.001}
     for name in CLASSES:

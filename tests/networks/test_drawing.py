@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from emobench.functional.stopping import sequential_p, settling_hits
+from emobench.networks.drawing import Chooser, Tally, rounds
+from emobench.networks.family import LEVEL
+from emobench.networks.target import Configuration
+from emobench.params import Controls
+
+
+@pytest.mark.parametrize("least", [0, 1, 25, 50, 199, 200, 500])
+@pytest.mark.parametrize("more", [1, 4, 25])
+def test_rounds_are_all_draws_in_their_order(least, more):
+    found = list(rounds(Controls(draws=200, least=least), more))
+    assert [draw for one in found for draw in one] == list(range(200))
+    assert len(found[0]) == min(200, max(least, more))
+
+
+@pytest.mark.parametrize("more", [1, 4, 25, 200])
+@pytest.mark.parametrize("rate", [0.0, 0.03, 0.08, 0.5])
+def test_where_a_kind_stops_does_not_depend_on_the_rounds_and_keeps_the_verdict(more, rate):
+    controls, edit = Controls(draws=200, least=50), torch.tensor([60, 50, 100])
+    generator = torch.Generator().manual_seed(int(100 * rate))
+    right = edit - 1 + (torch.rand(200, 3, generator=generator) < rate).long()  # equal is as well as
+    tally = Tally(controls, edit)
+    for draws in rounds(controls, more):
+        if tally.kept is None:
+            tally.add(right[draws.start : draws.stop])
+    hits = right >= edit
+    settled = [made for made in range(50, 200) if (hits[:made].sum(0) >= 10).all()]
+    assert tally.kept == (settled[0] if settled else 200)
+    for column in hits.T:
+        stopped = sequential_p(column[: tally.kept], 200, settling_hits(200, LEVEL))
+        assert (stopped < LEVEL) == ((1 + int(column.sum())) / 201 < LEVEL)
+
+
+def test_least_of_all_draws_switches_stopping_off():
+    tally = Tally(Controls(draws=30, least=30), torch.tensor([1]))
+    tally.add(torch.ones(29, 1, dtype=torch.int64))
+    assert tally.kept is None
+    tally.add(torch.ones(1, 1, dtype=torch.int64))
+    assert tally.kept == 30
+
+
+def test_in_small_batches_the_choice_is_the_same_and_nothing_is_evaluated_twice():
+    generator, ones = torch.Generator().manual_seed(0), torch.ones(9)
+    cells = [Configuration(f"c{i}", "search_free", torch.rand(9, generator=generator), factor=0.5) for i in range(6)]
+    edit = Configuration("edit", "search_free", ones)
+
+    class Asked:
+        def __init__(self, first, count):
+            self.cells = cells[first : first + count]
+
+        def choice(self, cell, edit, bias):
+            return cell
+
+    asked = [(Asked(first, 3), edit) for first in (0, 1, 2, 3, 1)]
+    results = []
+    for at_once in (100, 2):
+        seen = []
+
+        def evaluate(configs, seen=seen):
+            seen += [one.config_id for one in configs]
+            scores = np.array([float(one.scale.sum()) for one in configs])
+            return np.round(scores), scores
+
+        choose = Chooser(evaluate, ones, at_once=at_once)
+        chosen = [*choose.chosen(asked[:2]), *choose.chosen(asked[2:])]
+        results.append([one.config_id for one in chosen])
+        assert sorted(seen) == [f"c{i}" for i in range(6)]
+        assert choose.evaluated == 6
+    assert results[0] == results[1]
+    scores = pd.Series({one.config_id: (round(float(one.scale.sum())), -float(one.scale.sum())) for one in cells})
+    assert results[0] == [max((one.config_id for one in ask.cells), key=scores.get) for ask, _ in asked]
