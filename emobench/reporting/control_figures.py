@@ -209,8 +209,8 @@ def leaderboard_table(results: Results) -> Table:
     for row in judged.sort_values(["accuracy", "config_id"], ascending=[False, True]).to_dict("records"):
         ends = "{} [{}, {}]".format(*(signed(100 * row[f"{end}_accuracy"]) for end in ("delta", "ci_low", "ci_high")))
         forms = {
-            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}", "random_p95": "{:.2%}",
-            "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}", "ci_high_nll_t": "{:+.4f}",
+            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}",
+            "random_p95": "{:.2%}", "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}", "ci_high_nll_t": "{:+.4f}",
         }  # fmt: skip
         words = [
             row["config_id"],
@@ -226,7 +226,8 @@ def leaderboard_table(results: Results) -> Table:
     caption = (
         f"Leaderboard on test; the baseline has {base:.2%}. One edit an arm, chosen on val, and the paper's own. p: "
         "exact McNemar; Holm: corrected over this table; control p: share of random controls that do as well (the "
-        "harder kind); draws: how many of them were drawn, fewer where they settled it early; 95 %: what 95 of 100 of them stay below; uniform: the best factor for all rows; rows: how many "
+        "harder kind); draws: how many of them were drawn, fewer where they settled it early; 95 %: what 95 of 100 of "
+        "them stay below; uniform: the best factor for all rows; rows: how many "
         "differ between the edit and its random controls; NLL: upper end of the change after temperature."
     )
     head = ["edit", "chosen on", "verdict", "what speaks against it", "accuracy", "points [interval]", "gains / losses"]

@@ -1,3 +1,4 @@
+import edit_bench
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from emobench.networks.drawing import Chooser, Tally, rounds
 from emobench.networks.family import LEVEL
 from emobench.networks.target import Configuration
 from emobench.params import Controls
+from emobench.stages import edit
 
 
 @pytest.mark.parametrize("least", [0, 1, 25, 50, 199, 200, 500])
@@ -74,3 +76,35 @@ def test_in_small_batches_the_choice_is_the_same_and_nothing_is_evaluated_twice(
     assert results[0] == results[1]
     scores = pd.Series({one.config_id: (round(float(one.scale.sum())), -float(one.scale.sum())) for one in cells})
     assert results[0] == [max((one.config_id for one in ask.cells), key=scores.get) for ask, _ in asked]
+
+
+def written(layout):
+    names = ("configs.parquet", "predictions.npy", "prediction_ids.json", "family_logits.npy")
+    return [(layout.artifacts / name).read_bytes() for name in names]
+
+
+def test_a_stage_stopped_among_its_draws_goes_on_and_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    search = {"kinds": [], "joint": ["lin1", "lin2"], "joint_kinds": ["descriptions"], "steps": 2}
+    options = {"draws": 60, "least": 5, "layer": "lin2", "arms": ["weight_norm"], "factors": [1.5], "search": search}
+    params, plain = edit_bench.small_params(**options), edit_bench.write_benchmark(tmp_path / "plain", val=12, test=8)
+    edit.run(params, plain)
+    stopped, add = edit_bench.write_benchmark(tmp_path / "stopped", val=12, test=8), Tally.add
+    for calls in (2, 4):  # among the draws of the one layer, then among those of both
+        left = iter(range(calls))
+
+        def add_or_stop(tally, right, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            add(tally, right)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Tally, "add", add_or_stop)
+            with pytest.raises(KeyboardInterrupt):
+                edit.run(params, stopped)
+        assert list(stopped.partial.rglob("*.safetensors"))
+    edit.run(params, stopped)
+    assert written(stopped) == written(plain)
+    configs = pd.read_parquet(plain.artifacts / "configs.parquet")
+    drawn = configs[(configs.images == "test") & configs.seed.notna()].groupby(["criterion", "arm"]).seed
+    assert (drawn.max() + 1 == drawn.nunique()).all()  # the first ones, without a gap
+    assert drawn.nunique().min() < 60
