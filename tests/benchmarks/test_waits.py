@@ -11,7 +11,12 @@ import waits
 import waits_later
 from plain_ways import CLOCK
 
-pytestmark = pytest.mark.benchmark(timer=CLOCK, disable_gc=True)
+pytestmark = [
+    pytest.mark.benchmark(timer=CLOCK, disable_gc=True),
+    pytest.mark.filterwarnings(
+        "default"
+    ),  # MLflow's own, of its use of SQLAlchemy; the tests of the stages look at ours
+]
 NATIVE_BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 CASES = {
     "training, float32": (functools.partial(waits.training, precision="float32"), 5),
