@@ -13,9 +13,7 @@ from plain_ways import CLOCK
 
 pytestmark = [
     pytest.mark.benchmark(timer=CLOCK, disable_gc=True),
-    pytest.mark.filterwarnings(
-        "default"
-    ),  # MLflow's own, of its use of SQLAlchemy; the tests of the stages look at ours
+    pytest.mark.filterwarnings("default"),  # MLflow has its own, of SQLAlchemy
 ]
 NATIVE_BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 CASES = {
