@@ -31,6 +31,7 @@ doctor: setup ## Tell what this machine has, and what each missing part switches
 .PHONY: repro
 repro: setup ## Run the benchmark in params.yaml: all stages that are not up to date
 	@$(BIN)/dvc repro
+	@$(BIN)/emobench costs --format table
 	@$(BIN)/emobench where
 
 .PHONY: test

@@ -17,10 +17,11 @@ import click
 from click.shell_completion import get_completion_class
 
 from emobench import __version__
-from emobench.costs import latest, measured
+from emobench import costs as stage_costs
 from emobench.errors import UserError
 from emobench.layout import Layout
 from emobench.params import load_params
+from emobench.progress import working
 
 STAGES = {
     "prepare": "Read or draw the images, audit them, write the image set.",
@@ -99,7 +100,7 @@ def _stage_command(name: str, text: str) -> click.Command:
     def command() -> None:
         params = load_params()
         layout = Layout(params.name)
-        with measured(layout, name):
+        with stage_costs.measured(layout, name), working(name):
             importlib.import_module(f"emobench.stages.{name}").run(params, layout)
 
     return command
@@ -141,12 +142,12 @@ def validate(machine: bool, as_json: bool) -> None:
 
 
 @main.command()
+@_form("csv", "table")
 @JSON
-def costs(as_json: bool) -> None:
-    """Print seconds and peak memory of each stage's latest run here, as csv or JSON."""
-    columns = ("stage", "seconds", "peak_memory_mib")
-    rows = [{name: row[name] for name in columns} for row in latest(Layout(load_params().name))]
-    _say(rows, [",".join(columns), *(",".join(str(value) for value in row.values()) for row in rows)], as_json)
+def costs(form: str, as_json: bool) -> None:
+    """Print seconds and peak memory of each stage's latest run here, and on what, as csv, table or JSON."""
+    rows = stage_costs.latest(Layout(load_params().name))
+    _say(rows, stage_costs.lines(rows, form), as_json)
 
 
 @main.command()

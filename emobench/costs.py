@@ -1,20 +1,34 @@
-"""What each stage cost on this machine: seconds and peak memory of its latest run; no output of DVC's, it differs.
+"""What each stage cost: seconds and peak memory of its latest run, and on what; no output of DVC's, it differs.
 
 Memory is that of the stage's process and of all that it started, together; what they share counts once.
 """
 
+import csv
+import io
 import json
+import os
+import platform
 import resource
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from emobench.layout import Layout
 
 FILE = "stage_costs.jsonl"
+COLUMNS = ("stage", "seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended")
+TABLE = {
+    "stage": "stage",
+    "seconds": "seconds",
+    "peak_memory_mib": "peak MiB",
+    "precision": "precision",
+    "ended": "ended (UTC)",
+}
+"""Columns of the table for people, and what it calls them."""
 LOOK_SECONDS = 0.5
 
 
@@ -31,11 +45,33 @@ def measured(layout: Layout, stage: str) -> Iterator[None]:
         "stage": stage,
         "seconds": round(time.perf_counter() - start, 1),
         "peak_memory_mib": max(most) // 2**20,
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "precision": _precision(layout, stage),
+        "ended": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
     path = layout.artifacts.parent / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself, else its architecture."""
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), platform.processor() or platform.machine())
+
+
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _precision(layout: Layout, stage: str) -> str:
+    """The precision that a stage which trains wrote into its metrics; all others compute in float32."""
+    path = layout.reports / f"{stage}.json"
+    return json.loads(path.read_text()).get("precision", "float32") if path.is_file() else "float32"
 
 
 @contextmanager
@@ -70,8 +106,31 @@ def _bytes(process: Any) -> int:
         return 0
 
 
-def latest(layout: Layout) -> list[dict[str, str | float]]:
-    """The latest cost of each stage of a benchmark, in the order in which the stages first ran."""
+def latest(layout: Layout) -> list[dict[str, Any]]:
+    """The latest cost of each stage of a benchmark, in the order in which the stages first ran.
+
+    A stage whose result DVC took from its cache did not run: its row is that of the run that made the result here. A
+    row of an earlier version has empty cells.
+    """
     path: Path = layout.artifacts.parent / FILE
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return list({row["stage"]: row for row in rows if row["benchmark"] == layout.name}.values())
+    found = {row["stage"]: row for row in rows if row["benchmark"] == layout.name}
+    return [{name: row.get(name, "") for name in COLUMNS} for row in found.values()]
+
+
+def lines(rows: list[dict[str, Any]], form: str) -> list[str]:
+    """What ``latest`` found as csv, or as a table for people with the sum and the machines below it."""
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().splitlines()
+    if not rows:
+        return ["no stage has run here yet; run dvc repro"]
+    from tabulate import tabulate
+
+    total = ["all", sum(row["seconds"] for row in rows), max(row["peak_memory_mib"] for row in rows)]
+    cells = [[row[name] for name in TABLE] for row in rows] + [total]
+    machines = dict.fromkeys(f"on {row['cpu']}, {row['cores']} cores" for row in rows if row["cpu"])
+    return [*tabulate(cells, [*TABLE.values()], floatfmt=".1f", disable_numparse=[3, 4]).splitlines(), *machines]

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from emobench.device import native_bfloat16
+from emobench.device import computes_bfloat16
 
 NEEDED_GB = {"environment": 7.0, "demo": 0.7, "FER2013": 5.0}
 """Disk that was used once: by .venv, and by data, models, artifacts and DVC's cache of a benchmark."""
@@ -53,7 +53,7 @@ def examine(root: Path) -> dict[str, Any]:
             "vector_units": [unit for unit in VECTOR_UNITS if unit in flags],
             "cores": joblib.cpu_count(),
         },
-        "precision": {device: "bfloat16" if native_bfloat16(device) else "float32" for device in devices},
+        "precision": {device: "bfloat16" if computes_bfloat16(device) else "float32" for device in devices},
         "memory_gb": _memory(),
         "disk_gb": {"needed": NEEDED_GB, "free": _gb(shutil.disk_usage(root).free), "folder": str(root.resolve())},
         "gpu": _gpu() if "cuda" in devices else None,

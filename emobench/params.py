@@ -78,7 +78,7 @@ class Baseline:
     momentum: float = number(0, 1)
     weight_decay: float = number(0)
     label_smoothing: float = number(0, 0.99)
-    precision: str = choice("float32", "bfloat16")
+    precision: str = choice("auto", "float32", "bfloat16")
     augment: Augment
 
 
@@ -97,7 +97,7 @@ class ClipTraining:
     weight_decay: float = number(0)
     captions: int = number(1)
     emotion_captions: float = number(0, 1)
-    precision: str = choice("float32", "bfloat16")
+    precision: str = choice("auto", "float32", "bfloat16")
     augment: Augment
 
 

@@ -4,7 +4,9 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PLUMBING = {"cli", "costs", "errors", "files", "layout", "params", "progress", "registry", "schema", "weights"}
+PLUMBING = {
+    "cli", "costs", "device", "errors", "files", "layout", "params", "progress", "registry", "schema", "weights"
+}  # fmt: skip
 """Modules that carry no method: params.yaml's values are dependencies of their own, the rest moves bytes."""
 DATA_FILES = {
     "emobench/vocabulary/__init__.py": ["emobench/vocabulary"],

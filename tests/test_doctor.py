@@ -44,7 +44,7 @@ def test_json_has_what_the_lines_say(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("native", "chosen"), [(True, "bfloat16"), (False, "float32")])
 def test_the_precision_is_what_the_device_computes_itself(tmp_path, monkeypatch, native, chosen):
-    monkeypatch.setattr(doctor, "native_bfloat16", lambda name: native)
+    monkeypatch.setattr(doctor, "computes_bfloat16", lambda name: native)
     found = doctor.examine(tmp_path)
     assert found["precision"]["cpu"] == chosen
     line = next(line for line in doctor.told(found) if line.startswith("precision"))
@@ -53,7 +53,7 @@ def test_the_precision_is_what_the_device_computes_itself(tmp_path, monkeypatch,
 
 
 def test_the_capability_is_a_yes_or_no():
-    assert device.native_bfloat16("cpu") in (True, False)
+    assert device.computes_bfloat16("cpu") in (True, False)
 
 
 def test_every_missing_part_says_what_it_switches_off(elsewhere):

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from emobench.concepts.captions import CaptionWriter, fit
 from emobench.concepts.clip import FULL_VOCABULARY, build, to_inputs
 from emobench.concepts.ranking import rank_concepts
+from emobench.device import autocast
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
@@ -138,7 +139,7 @@ class ClipTrainer:
         pictures = torch.from_numpy(self.train.images[rows].astype(np.float32)).div_(255)[:, None]
         inputs = to_inputs(augment(pictures, self.params.augment, generator), self.preprocess)
         inputs = inputs.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
+        with autocast(self.device, self.params.precision):
             seen = self.model.encode_image(inputs)
             said = self.model.encode_text(self._tokenize([caption.text for caption in captions]))
         cosines = F.normalize(seen.float(), dim=-1) @ F.normalize(said.float(), dim=-1).T

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from emobench.device import pick_device
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import replacing
@@ -18,7 +19,7 @@ from emobench.layout import Layout
 from emobench.networks.arms import configurations
 from emobench.networks.editing import edit_target
 from emobench.networks.family import family
-from emobench.networks.loading import LoadedNetwork, load_network, pick_device, save_state
+from emobench.networks.loading import LoadedNetwork, load_network, save_state
 from emobench.networks.training import predict_logits
 from emobench.params import Params
 from emobench.weights import read_state

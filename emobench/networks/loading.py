@@ -66,15 +66,3 @@ def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
     """Writes a state dict as safetensors, atomically."""
     with replacing(path) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
-
-
-def pick_device(name: str) -> str:
-    """The torch device for params' ``device``: ``auto`` takes CUDA where there is one.
-
-    Raises:
-        UserError: ``cuda`` is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("params: device is cuda, but torch finds no CUDA device; expected cpu or auto here")
-    return "cuda" if available and name != "cpu" else "cpu"

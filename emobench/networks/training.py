@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from emobench.device import autocast
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
@@ -108,7 +109,7 @@ class Trainer:
         changed = augment(pictures, self.params.augment, generator).mul_(255).numpy()[:, 0]
         inputs = to_inputs(changed).to(self.device, memory_format=torch.channels_last)
         labels = torch.from_numpy(self.train.labels[rows]).to(self.device)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
+        with autocast(self.device, self.params.precision):
             logits = self.model(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)

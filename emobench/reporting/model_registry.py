@@ -132,6 +132,7 @@ def model_card(results: Results, config_id: str) -> str:
         real=results.real_faces,
         label_noise=params.data.synthetic.label_noise,
         trained=params.baseline.source == "train",
+        precision=results.precision("baseline"),
         limited=results.limited,
         edited=edited,
         measured=measured,

@@ -150,6 +150,10 @@ class Results:
         stage = {"audit": "prepare", "proof": "dissect"}.get(name, name)
         return _json(self.layout.reports / f"{name}.json", stage)
 
+    def precision(self, name: str) -> str:
+        """In which precision the baseline or the clip was trained; results of earlier versions don't tell."""
+        return self.metrics(name).get("precision", "unknown")
+
     def plot(self, name: str) -> pd.DataFrame:
         """A table of the reports folder: history or clip_concepts."""
         return _table(self.layout.reports / f"{name}.csv", "baseline" if name == "history" else "clip")

@@ -66,6 +66,8 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
+    # Which one "auto" became on the machine that trained.
+    tags |= {f"{name}_precision": results.precision(name) for name in ("baseline", "clip")}
     tags["protocol"] = _protocol(results.verdicts["selected_on"].unique())
     if results.chosen_id is not None:
         tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]

@@ -3,11 +3,11 @@
 import numpy as np
 
 from emobench.concepts.clip import WEIGHTS, ClipModel, load_clip
+from emobench.device import pick_device
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest, replacing
 from emobench.layout import Layout
-from emobench.networks.loading import pick_device
 from emobench.params import Params
 from emobench.vocabulary import concept_set, set_label
 

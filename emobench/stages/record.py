@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from emobench.device import pick_device
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest
 from emobench.layout import Layout
-from emobench.networks.loading import load_network, pick_device
+from emobench.networks.loading import load_network
 from emobench.networks.recording import noisy, record_folder
 from emobench.networks.training import new_network
 from emobench.networks.vggnet import HIDDEN

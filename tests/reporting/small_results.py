@@ -40,8 +40,8 @@ def write_results(root: Path, params: Params, *, seed: int = 0, units: int = 12,
     write_edits(layout, params, index, generator)
     limited = int(params.data.limit > 0)
     _write(layout.reports / "audit.json", {"images": len(index), "removed": 0, "leaks": 3, "limited": limited})
-    _write(layout.reports / "baseline.json", {"limited": limited, "test": {"accuracy": 0.7}})
-    _write(layout.reports / "clip.json", {"mean_auroc": 0.91, "limited": limited})
+    _write(layout.reports / "baseline.json", {"limited": limited, "precision": "bfloat16", "test": {"accuracy": 0.7}})
+    _write(layout.reports / "clip.json", {"mean_auroc": 0.91, "limited": limited, "precision": "float32"})
     _write(layout.models / "clip" / "clip.json", {"source": "train", "saw_labels": True, "saw_annotations": True})
     proof = {"evidence": "truth", "lin3": {"emotions": {"soft_wpmi": {"own_class": 6, "units": 7}}}}
     proof["trained"] = {"lin2": {"described": 0.81, "random": 0.5, "units": 11}}
