@@ -1,7 +1,7 @@
 """How far a loop is: a bar on a terminal, elsewhere a line of text from time to time.
 
-Away from a terminal (CI, a log, a queue) a loop that runs for 15 seconds says what it does, how far it is and how long it
-still takes, and again every 30 seconds. A thread says it, so that one long iteration doesn't silence it; and a stage
+Away from a terminal (CI, a log, a queue) a loop that runs for 15 seconds says what it does, how far it is and how long
+it still takes, and again every 30 seconds. A thread says it, so that one long iteration doesn't silence it; and a stage
 says that it runs when none of its loops said anything.
 """
 
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 FIRST, EVERY = 15.0, 30.0
@@ -178,10 +178,9 @@ def duration(seconds: float) -> str:
 
 
 def _to_stderr(line: str) -> None:
-    try:
+    # Where nobody listens any more that is no reason to fail.
+    with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass  # nobody listens any more: no reason to fail
 
 
 SPEAKER = Speaker()

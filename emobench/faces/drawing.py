@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 
 from emobench.faces.canvas import SIDE, SIZE, Sheet, blob, cover, disc, stroke
+from emobench.progress import progress
 
 CHUNK = 8
 """Faces drawn at once: few enough that the arrays stay in the processor's cache."""
@@ -33,14 +34,17 @@ def render(face: Mapping[str, np.ndarray]) -> np.ndarray:
     count = len(next(iter(face.values())))
     images = np.empty((count, SIZE, SIZE), np.float32)
 
-    def draw(start: int) -> None:
-        part = slice(start, start + CHUNK)
-        columns = {name: np.asarray(values[part], np.float32)[:, None] for name, values in face.items()}
-        images[part] = _render_chunk(SimpleNamespace(**columns))
+    with progress(total=count, desc="draw", unit="face") as bar:
 
-    # Threads, since NumPy gives up the interpreter's lock for as long as it works on an array.
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        list(pool.map(draw, range(0, count, CHUNK)))
+        def draw(start: int) -> None:
+            part = slice(start, start + CHUNK)
+            columns = {name: np.asarray(values[part], np.float32)[:, None] for name, values in face.items()}
+            images[part] = _render_chunk(SimpleNamespace(**columns))
+            bar.update(len(images[part]))
+
+        # Threads, since NumPy gives up the interpreter's lock for as long as it works on an array.
+        with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+            list(pool.map(draw, range(0, count, CHUNK)))
     return images
 
 

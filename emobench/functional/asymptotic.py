@@ -117,7 +117,9 @@ def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) 
     A constant column gives zeros.
     """
     centred = columns.to(torch.float64, copy=True)
-    # In float64, where the mean of equal float32 numbers is that number.
+    # Constant is told by value: the mean of equal numbers may differ from them in its last bits, by how a processor
+    # sums them, and what is left would be scaled up to a column of its own. From its first row on, a constant is zero.
+    centred -= centred[0].clone()
     centred -= centred.mean(dim=0)
     centred /= centred.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
     values, vectors = torch.linalg.eigh(centred.T @ centred)

@@ -65,9 +65,8 @@ def dissect_networks(
     """
     work = _Work(dissect, images, recordings, profiled, seed)
     found = {network: Tables() for network in recordings if network != "noisy"}
-    for layer, network in progress(
-        [(layer, network) for layer in LAYERS for network in found], desc="dissect", unit="layer"
-    ):
+    both = [(layer, network) for layer in LAYERS for network in found]
+    for layer, network in progress(both, desc="dissect", unit="layer"):
         work.dissect(layer, network, found[network])
     return found
 

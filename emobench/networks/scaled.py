@@ -17,6 +17,7 @@ from emobench.functional.calibration import fit_temperature
 from emobench.networks.suffix import output_bytes
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
+from emobench.progress import progress
 
 BETAS = (0.9, 0.99)
 PREFIX_BATCH = 64
@@ -124,7 +125,8 @@ def search_scales(
     searched = [log_scales, log_temperature]
     optimizer = torch.optim.Adam(searched, lr=learning_rate, betas=BETAS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for batch in _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed)):
+    batches = _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed))
+    for batch in progress(batches, total=steps, desc="fit scales", unit="step"):
         # index_select: the gradient of plain indexing may add in any order.
         penalty = pull * log_scales.index_select(0, flat).square().mean()
         total = list(torch.autograd.grad(penalty, searched, materialize_grads=True))

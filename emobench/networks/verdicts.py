@@ -19,6 +19,7 @@ from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_p
 from emobench.functional.stopping import sequential_p, settling_hits
 from emobench.networks.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family
 from emobench.params import Compare, Edit
+from emobench.progress import progress
 from emobench.vocabulary import CLASSES
 
 NLL_MARGIN = 0.002
@@ -92,9 +93,10 @@ def _judged(
 ) -> pd.DataFrame:
     """The verdicts on one image set; ``chosen`` is configs.parquet on it, by config_id."""
     count, planned = len(predictions.positions[images]), edit.controls.draws
+    named = progress(members["config_id"].tolist(), desc=f"compare on {images}", unit="edit")
     parts = [
         members.assign(images=images),
-        pd.DataFrame([_compared(predictions, name, images, options) for name in members["config_id"]]),
+        pd.DataFrame([_compared(predictions, name, images, options) for name in named]),
         pd.DataFrame([_beside_controls(chosen, member, count, planned) for member in members.to_dict("records")]),
         pd.DataFrame(_reliability(predictions, members["config_id"].tolist(), chosen["temperature"], images, options)),
     ]

@@ -3,6 +3,7 @@
 from emobench.files import replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.progress import progress
 from emobench.reporting import control_figures, edit_figures, evidence_figures, figures, tables
 from emobench.reporting.atlas import atlas_files
 from emobench.reporting.html import render_page
@@ -16,9 +17,9 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    pictures = [
-        picture for part in (figures, evidence_figures, edit_figures, control_figures) for picture in part.draw(results)
-    ]
+    parts = (figures, evidence_figures, edit_figures, control_figures)
+    drawings = (picture for part in parts for picture in part.draw(results))
+    pictures = list(progress(drawings, desc="draw figures", unit="figure"))
     shown = {"index.html": render_page(results, pictures, pixels=not results.real_faces).encode()}
     shown |= atlas_files(results, results.profiles, results.effects, pixels=False)
     private = {"index.html": render_page(results, pictures, pixels=True).encode()}
