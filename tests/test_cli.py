@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from reporting import small_reports as small
 
 from emobench import cli
+from emobench.costs import cores, cpu_name
 from emobench.stages import edit
 
 PRESETS = Path(cli.__file__).parent / "presets"
@@ -84,13 +85,20 @@ def test_costs_are_measured_and_the_latest_is_shown(folder, monkeypatch) -> None
     from emobench.stages import prepare
 
     monkeypatch.setattr(prepare, "run", lambda *_: None)
-    assert call("costs").output == "stage,seconds,peak_memory_mib\n"
+    assert call("costs").output == "stage,seconds,peak_memory_mib,precision,cpu,cores,ended\n"
+    assert call("costs", "--format", "table").output == "no stage has run here yet; run dvc repro\n"
     for _ in range(2):
         assert call("prepare").exit_code == 0
-    header, row = call("costs").output.splitlines()
-    assert header == "stage,seconds,peak_memory_mib"
-    assert row.startswith("prepare,0.")
-    assert int(row.split(",")[2]) > 20
+    header, row = csv.reader(call("costs").output.splitlines())
+    assert header == ["stage", "seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended"]
+    assert (row[0], row[3], row[4], row[5]) == ("prepare", "float32", cpu_name(), str(cores()))
+    assert float(row[1]) >= 0
+    assert int(row[2]) > 20
+    heads, _, line, total, machine = call("costs", "--format", "table").output.splitlines()
+    assert heads.split()[:4] == ["stage", "seconds", "peak", "MiB"]
+    assert line.split() == ["prepare", *row[1:4], *row[6].split()]
+    assert total.split() == ["all", *row[1:3]]
+    assert machine == f"on {cpu_name()}, {cores()} cores"
 
 
 def test_stages_before_their_inputs_say_what_to_run(folder) -> None:
@@ -111,7 +119,9 @@ def test_json_for_programs(folder) -> None:
     costs = folder / "artifacts" / "stage_costs.jsonl"
     costs.parent.mkdir()
     costs.write_text('{"benchmark": "demo", "stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}\n')
-    assert json.loads(call("costs", "--json").stdout) == [{"stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}]
+    unknown = dict.fromkeys(("precision", "cpu", "cores", "ended"), "")
+    row = {"stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}
+    assert json.loads(call("costs", "--json").stdout) == [row | unknown]
 
 
 @pytest.fixture

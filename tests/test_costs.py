@@ -32,6 +32,25 @@ def test_memory_is_that_of_all_processes_together(tmp_path, monkeypatch) -> None
     assert held.all()
 
 
+def test_the_machine_and_the_precision_are_named(tmp_path, monkeypatch) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor : 0\nmodel name\t: Some CPU, v2 @ 2.5 GHz\nmodel name\t: Other\n")
+    assert costs.cpu_name(info) == "Some CPU, v2 @ 2.5 GHz"
+    assert costs.cpu_name(tmp_path / "none")
+    layout = Layout("demo", tmp_path)
+    layout.reports.mkdir(parents=True)
+    (layout.reports / "baseline.json").write_text('{"precision": "bfloat16"}')
+    monkeypatch.setattr(costs, "cpu_name", lambda: "Some CPU, v2")
+    for stage in ("baseline", "embed"):
+        with costs.measured(layout, stage):
+            pass
+    rows = costs.latest(layout)
+    assert [(row["precision"], row["cpu"], row["cores"]) for row in rows] == [
+        ("bfloat16", "Some CPU, v2", costs.cores()), ("float32", "Some CPU, v2", costs.cores())
+    ]  # fmt: skip
+    assert '"Some CPU, v2"' in costs.lines(rows, "csv")[1]
+
+
 def test_a_stage_that_fails_has_no_cost(tmp_path) -> None:
     with pytest.raises(ValueError, match="broken"), costs.measured(Layout("demo", tmp_path), "edit"):
         raise ValueError("broken")

@@ -91,10 +91,6 @@ def test_what_a_machine_lacks_is_one_line(monkeypatch) -> None:
     with pytest.raises(UserError, match="finds no CUDA device; expected cpu or auto"):
         device.pick_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert (device.pick_device("auto"), device.pick_device("cuda"), device.pick_device("cpu")) == (
-        "cuda",
-        "cuda",
-        "cpu",
-    )
+    assert [device.pick_device(name) for name in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
     with pytest.raises(UserError, match="precision is 'float16'; expected one of auto, float32, bfloat16"):
         device.pick_precision("float16", "cpu")

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emobench.functional.columns import centred, constant_columns
 from emobench.functional.compiled import F32, compiled, in_threads
 from emobench.functional.nulls import Best
 
@@ -116,15 +117,15 @@ def correlated_normals(columns: Tensor, draws: int, generator: torch.Generator) 
 
     A constant column gives zeros.
     """
-    centred = columns.to(torch.float64, copy=True)
-    # Constant is told by value: the mean of equal numbers may differ from them in its last bits, by how a processor
-    # sums them, and what is left would be scaled up to a column of its own. From its first row on, a constant is zero.
-    centred -= centred[0].clone()
-    centred -= centred.mean(dim=0)
-    centred /= centred.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    moving = ~constant_columns(columns)
+    # Without the constants: rounding lends a zero eigenvalue a root of 1e-8, of which every column would get a share.
+    directions = centred(columns[:, moving])
+    directions /= directions.norm(dim=0)
+    values, vectors = torch.linalg.eigh(directions.T @ directions)
     free = torch.randn(draws, len(values), generator=generator, dtype=torch.float64)
-    return (free @ (vectors * values.clamp(min=0).sqrt()).T).float()
+    drawn = torch.zeros(draws, len(moving))
+    drawn[:, moving] = (free @ (vectors * values.clamp(min=0).sqrt()).T).float()
+    return drawn
 
 
 def cosine_null(concept_scores: Tensor, draws: int, generator: torch.Generator, min_norm: float = 0.0) -> Asymptotic:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from emobench.functional import interpretability
+from emobench.functional.columns import constant_columns
 from emobench.functional.faithfulness import METRICS
 from emobench.functional.nulls import q_values
 from emobench.functional.scoring import Scorer
@@ -76,7 +77,7 @@ def dissect_layer(layer: Layer, concepts: ConceptScores, scorer: Scorer, *, tau:
     found = interpretability.describe(similarity)
     accuracy = interpretability.label_accuracy(layer.top[: layer.shown], layer.labels, concepts.membership, found.best)
     chance = interpretability.label_chance(layer.labels, concepts.membership)[found.best]
-    dead = (layer.activations == layer.activations[0]).all(dim=0)
+    dead = constant_columns(layer.activations)
     # A constant unit's top images are the first ones of the probe: whatever it scores says nothing.
     p_values = torch.where(dead, 1.0, null.p_values())
     adjusted, effect = q_values(p_values), null.effect(found.similarity)

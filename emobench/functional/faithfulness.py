@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emobench.functional.columns import centred, constant_columns
 from emobench.functional.compiled import compiled, in_threads
 
 METRICS = ("f1", "iou", "pearson", "cosine", "auprc")
@@ -90,7 +91,7 @@ def agreement(activations: Tensor, evidence: Evidence, active_share: float) -> d
     f1, iou = overlap(top_mask(activations, active_share), evidence)
     scores = (f1, iou, pearson(activations, evidence.values), cosine(activations, evidence.values))
     found = dict(zip(METRICS, (*scores, auprc(activations, evidence)), strict=True))
-    dead = (activations == activations[0]).all(dim=0)
+    dead = constant_columns(activations)
     useless = dead[:, None] | ~(evidence.present.any(dim=0) & evidence.absent.any(dim=0))
     return {name: torch.where(useless, torch.nan, value).float() for name, value in found.items()}
 
@@ -110,7 +111,7 @@ def pearson(activations: Tensor, values: Tensor) -> Tensor:
     """Pearson's correlation over the images where a concept has a value: (units, concepts)."""
     known = ~values.isnan()
     return _in_groups(
-        known, lambda rows, columns: _cosines(*map(_centred, (activations[rows], values[rows][:, columns])))
+        known, lambda rows, columns: _cosines(*map(centred, (activations[rows], values[rows][:, columns])))
     )
 
 
@@ -132,10 +133,6 @@ def _in_groups(known, score) -> Tensor:
         if rows.any():
             result[:, columns] = part
     return result
-
-
-def _centred(vectors: Tensor) -> Tensor:
-    return vectors.double() - vectors.double().mean(dim=0)
 
 
 def _cosines(left: Tensor, right: Tensor) -> Tensor:

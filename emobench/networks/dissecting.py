@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emobench.faces.imageset import ImageSet
 from emobench.functional.coherence import coherence
+from emobench.functional.columns import standardised
 from emobench.functional.dissection import ConceptScores, Dissected, Layer, dissect_layer, held_out_columns, truly_best
 from emobench.functional.faithfulness import agreement, measured_evidence, scored_evidence
 from emobench.functional.scoring import Scorer, make_scorer
@@ -137,7 +138,7 @@ class _Work:
             if function == self.profiled:
                 tables.similarity.setdefault(concept_set, []).append(one.similarity)
         labels = self.labels[self.held]
-        standard = (held - held.mean(dim=0)) / held.std(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
+        standard = standardised(held)
         means = [standard[labels == index].mean(dim=0) for index in range(len(CLASSES))]
         tables.class_means.append(torch.stack(means, dim=1))
 

@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from emobench.errors import UserError
-from emobench.networks.loading import load_network, pick_device, save_network, to_inputs
+from emobench.networks.loading import load_network, save_network, to_inputs
 from emobench.networks.vggnet import VGGNet
 
 
@@ -77,16 +77,12 @@ def test_a_torn_checkpoint_is_named(tmp_path, kept) -> None:
         load_network(tmp_path / "w.pt")
 
 
-def test_missing_file_and_missing_device(tmp_path) -> None:
+def test_missing_file_and_a_file_without_weights(tmp_path) -> None:
     with pytest.raises(UserError, match="no weights file"):
         load_network(tmp_path / "none.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(UserError, match="holds no state dict"):
         load_network(tmp_path / "list.pt")
-    if not torch.cuda.is_available():
-        assert pick_device("auto") == "cpu"
-        with pytest.raises(UserError, match="finds no CUDA device"):
-            pick_device("cuda")
 
 
 @pytest.mark.parametrize("width", [0.05, 0.3, 1 / 32])

@@ -248,6 +248,7 @@ def test_the_card_of_drawn_faces_and_of_a_smoke_run(tmp_path):
     params, layout = write_tracked(tmp_path, "synthetic")
     card = model_registry.model_card(Results(params, layout), "baseline")
     assert "no person is shown" in card
+    assert "trained here on the train images (precision: bfloat16)" in card
     assert "web search" not in card
     limited = dataclasses.replace(params, data=dataclasses.replace(params.data, limit=100))
     assert "these numbers mean nothing" in model_registry.model_card(Results(limited, layout), "baseline")

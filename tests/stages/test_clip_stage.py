@@ -7,7 +7,9 @@ import pytest
 from safetensors.torch import save_file
 from small_clip import CONFIG, random_clip
 
+from emobench import device
 from emobench.concepts.clip import load_clip
+from emobench.concepts.clip_training import ClipTrainer
 from emobench.concepts.ranking import MIN_POSITIVES
 from emobench.errors import UserError
 from emobench.layout import Layout
@@ -87,6 +89,28 @@ def test_the_clip_stage_writes_the_same_twice(layout, tmp_path):
     assert [path.read_bytes() for path in names] == first
 
 
+def test_a_training_begun_in_another_precision_is_not_resumed(layout, monkeypatch):
+    finish, can = ClipTrainer._finish_epoch, {"bfloat16": True}
+    monkeypatch.setattr(device, "computes_bfloat16", lambda on: can["bfloat16"])
+
+    def stop_in_second_epoch(self, epoch, loss):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        finish(self, epoch, loss)
+
+    params, begun = params_with(training={"epochs": 2}), []
+    for can["bfloat16"] in (True, False):
+        monkeypatch.setattr(ClipTrainer, "_finish_epoch", stop_in_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            clip_stage.run(params, layout)
+        begun.append({path.name for path in (layout.partial / "clip").iterdir()})
+    assert (len(begun[0]), len(begun[1])) == (1, 2)
+    monkeypatch.setattr(ClipTrainer, "_finish_epoch", finish)
+    clip_stage.run(params, layout)
+    assert json.loads((layout.reports / "clip.json").read_text())["precision"] == "float32"
+    assert {path.name for path in (layout.partial / "clip").iterdir()} == begun[0]
+
+
 def test_a_local_clip_keeps_all_concepts_and_is_ranked_too(layout, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     save_file(random_clip().state_dict(), tmp_path / "w.safetensors")
@@ -96,7 +120,9 @@ def test_a_local_clip_keeps_all_concepts_and_is_ranked_too(layout, tmp_path):
     clip_stage.run(params, layout)
     clip = load_clip(layout.models / "clip")
     assert (clip.origin.source, clip.origin.saw_labels, clip.origin.unmeasured) == ("checkpoint", False, [])
-    assert 0.4 < json.loads((layout.reports / "clip.json").read_text())["mean_auroc"] < 0.6
+    metrics = json.loads((layout.reports / "clip.json").read_text())
+    assert 0.4 < metrics["mean_auroc"] < 0.6
+    assert metrics["precision"] == "float32", "a given model was not trained here"
     embed_stage.run(params, layout)
     with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
         assert tuple(file["expressions_names"]) == EXPRESSIONS

@@ -98,6 +98,7 @@ def test_parent_carries_params_answer_and_origin(logged):
     assert parent.data.metrics["clip_mean_auroc"] == 0.91
     assert "the network gets" in parent.data.tags["mlflow.note.content"]
     assert parent.data.tags["limited"] == "false"
+    assert (parent.data.tags["baseline_precision"], parent.data.tags["clip_precision"]) == ("bfloat16", "float32")
     assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
     assert parent.data.tags["preset"] == "small"
 
