@@ -120,7 +120,7 @@ def check_inputs(params: Params, root: Path) -> None:
     """Checks that every input which params name is there and of the right form, without doing the work.
 
     Raises:
-        UserError: names the first input that is not.
+        UserError: names the first input that is not, or a device or precision that this machine lacks.
     """
     wanted = {
         "data.archive": (params.data.archive, params.data.source != "synthetic"),
@@ -141,9 +141,23 @@ def check_inputs(params: Params, root: Path) -> None:
         raise UserError(f"{archive} is not a zip archive, or it is cut short")
     for name in params.concept_sets:
         concept_set(name)
+    _check_machine(params)
     if params.clip.source == "pretrained" and not params.clip.allow_hub:
         raise UserError("params: clip.source is pretrained, which loads weights from a hub; set clip.allow_hub: true")
     if params.baseline.source == "weights":
         from emobench.networks.loading import load_network
 
         load_network(root / params.baseline.weights)
+
+
+def _check_machine(params: Params) -> None:
+    """Whether this machine has the device and the precisions that params name."""
+    from emobench.device import pick_device, pick_precision
+
+    device, asked = pick_device(params.device), set()
+    if params.baseline.source == "train":
+        asked.add(params.baseline.precision)
+    if params.clip.source == "train":
+        asked.add(params.clip.training.precision)
+    for precision in sorted(asked):
+        pick_precision(precision, device)

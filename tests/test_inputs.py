@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import zipfile
@@ -113,3 +114,18 @@ def test_a_copy_that_fails_keeps_the_earlier_archive(repository, archive, monkey
     with pytest.raises(OSError, match="No space left"):
         use_preset("fer2013", repository, archive=archive)
     assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()
+
+
+def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_work(repository, monkeypatch) -> None:
+    root = repository
+    use_preset("demo", root)
+    params = load_params(root / "params.yaml")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device is cuda, but torch finds no CUDA device"):
+        check_inputs(dataclasses.replace(params, device="cuda"), root)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
+    check_inputs(params, root)
+    explicit = dataclasses.replace(params.baseline, precision="bfloat16")
+    with pytest.raises(UserError, match="bfloat16, which this GPU can't do"):
+        check_inputs(dataclasses.replace(params, baseline=explicit), root)

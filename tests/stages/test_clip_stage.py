@@ -46,7 +46,7 @@ def layout(tmp_path):
 
 def params_with(**changes):
     params = load_params("emobench/presets/demo.yaml")
-    training = dataclasses.replace(params.clip.training, **TINY, **changes.pop("training", {}))
+    training = dataclasses.replace(params.clip.training, **(TINY | changes.pop("training", {})))
     sets = changes.pop("concept_sets", params.concept_sets)
     return dataclasses.replace(
         params, concept_sets=sets, clip=dataclasses.replace(params.clip, training=training, **changes)
