@@ -1,5 +1,6 @@
 """The structure itself: who may import whom, and that dvc.yaml, the layout and the lock tell the truth."""
 
+import json
 import re
 import subprocess
 import sys
@@ -94,6 +95,20 @@ def test_help_is_quick_to_import() -> None:
     code = "import sys, emobench.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_stage_imports_only_the_heavy_packages_it_surely_needs() -> None:
+    """One process imports stage after stage; each may add what is named here to what those before it loaded."""
+    adds = {"prepare": [], "annotate": [], "baseline": ["torch"], "record": [], "dissect": ["numba"], "edit": []}
+    adds |= {"compare": [], "report": ["matplotlib", "scipy.stats"]}
+    heavy = ["torch", "torch._dynamo", "sympy", "numba", "scipy.stats", "sklearn", "statsmodels", "matplotlib"]
+    heavy += ["mlflow", "open_clip", "torchvision"]
+    code = "import importlib, json, sys\nfor stage in sys.argv[1].split():\n    before = set(sys.modules)\n"
+    code += "    importlib.import_module(f'emobench.stages.{stage}')\n"
+    code += "    print(json.dumps([stage, sorted((set(sys.modules) - before) & set(sys.argv[2].split()))]))"
+    command = [sys.executable, "-c", code, " ".join(adds), " ".join(heavy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert dict(map(json.loads, done.stdout.splitlines())) == adds
 
 
 def test_no_index_host_is_named() -> None:

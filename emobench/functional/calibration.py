@@ -2,7 +2,6 @@
 
 import math
 
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 REACH = 1000.0
@@ -48,5 +47,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return float((margins * (math.exp(-log_temperature) / spread)).logsumexp(0).mean())
 
     reach = math.log(REACH)
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(nll, bounds=(-reach, reach), method="bounded", options={"xatol": 1e-9})
     return math.exp(found.x) * spread

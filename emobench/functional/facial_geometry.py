@@ -13,7 +13,6 @@ tightened facial muscles, which show as folds and creases.
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
 
 Parts = dict[str, np.ndarray]
 
@@ -196,4 +195,6 @@ def _percentile(values: np.ndarray) -> np.ndarray:
     >>> _percentile(np.array([5.0, 1.0, 1.0, 9.0]))
     array([0.625, 0.25 , 0.25 , 0.875])
     """
+    from scipy.stats import rankdata
+
     return (rankdata(values) - 0.5) / len(values)

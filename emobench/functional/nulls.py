@@ -12,7 +12,6 @@ Conventions: draws come first; p-values are one-sided, (1 + number of draws that
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import false_discovery_control
 from torch import Tensor
 
 
@@ -46,6 +45,8 @@ def q_values(p_values: Tensor) -> Tensor:
     >>> q_values(torch.tensor([0.01, 0.04, 0.03], dtype=torch.float64))
     tensor([0.0300, 0.0400, 0.0400], dtype=torch.float64)
     """
+    from scipy.stats import false_discovery_control
+
     return torch.from_numpy(false_discovery_control(p_values.numpy(), method="bh"))
 
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
-from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
 from emobench.functional.classification import ECE_BINS, class_recalls, confusion_metrics
@@ -53,6 +51,8 @@ def mcnemar(baseline_correct: Tensor | np.ndarray, edited_correct: Tensor | np.n
             f"correct answers: {before.dtype} {before.shape} and {after.dtype} {after.shape}; expected bool (n,) twice"
         )
     gains, losses = int((after & ~before).sum()), int((before & ~after).sum())
+    from scipy.stats import binomtest
+
     p_value = float(binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
     return McNemar(gains, losses, p_value)
 
@@ -69,6 +69,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     values = np.asarray(p_values, dtype=float)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"p-values are {list(p_values)}; expected numbers from 0 to 1")
+    from statsmodels.stats.multitest import multipletests
+
     return multipletests(values, method="holm")[1].tolist() if len(values) else []
 
 

@@ -5,7 +5,6 @@ Rows of a matrix are true classes, counts are integers.
 
 from typing import NamedTuple
 
-from scipy.stats import binomtest
 from torch import Tensor
 
 
@@ -54,5 +53,7 @@ def smallest_mcnemar(before: Tensor, after: Tensor) -> FewestDiscordant:
         )
     change = after.diagonal() - before.diagonal()
     gains, losses = int(change.clamp(min=0).sum()), int(-change.clamp(max=0).sum())
+    from scipy.stats import binomtest
+
     p_value = float(binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
     return FewestDiscordant(gains, losses, p_value)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from emobench.errors import UserError
@@ -227,4 +226,6 @@ def _folds(copies: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarr
     pictures = len(np.unique(copies))
     if pictures < folds:
         raise UserError(f"params: edit.search.folds is {folds}, but there are only {pictures} pictures to search on")
+    from sklearn.model_selection import GroupKFold
+
     return GroupKFold(folds, shuffle=True, random_state=seed).split(copies, groups=copies)

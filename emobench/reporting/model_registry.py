@@ -19,7 +19,6 @@ import numpy as np
 
 from emobench.errors import UserError
 from emobench.files import file_digest
-from emobench.networks.exporting import export_network
 from emobench.networks.family import SEARCH
 from emobench.reporting import tables
 from emobench.reporting.edit_figures import describe, signed
@@ -105,6 +104,8 @@ def _weights(results: Results, config_id: str, folder: Path) -> Path:
         path, stage = models / "edited.safetensors", "edit"
     else:
         path, stage = folder / "edited.safetensors", "edit"
+        from emobench.networks.exporting import export_network
+
         export_network(results.params, results.layout, config_id, path)
     if not path.is_file():
         raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")

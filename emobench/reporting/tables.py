@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
 from emobench.params import LAYERS
 from emobench.reporting.results import Results
@@ -71,6 +70,8 @@ def description_shares(units: pd.DataFrame, images: int) -> pd.DataFrame:
     """
     known = units[units["label_accuracy"].notna()]
     right = known["label_accuracy"] > 0.5
+    from scipy.stats import binom
+
     by_chance = binom.sf(images // 2, images, known["chance"].astype(float))
     table = known.assign(right=right, by_chance=by_chance).groupby("description", as_index=False)
     table = table.agg(units=("unit", "size"), right=("right", "sum"), by_chance=("by_chance", "sum"))
