@@ -210,7 +210,8 @@ def leaderboard_table(results: Results) -> Table:
         ends = "{} [{}, {}]".format(*(signed(100 * row[f"{end}_accuracy"]) for end in ("delta", "ci_low", "ci_high")))
         forms = {
             "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}",
-            "random_p95": "{:.2%}", "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}", "ci_high_nll_t": "{:+.4f}",
+            "random_p95": "{:.2%}", "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}",
+            "ci_high_nll_t": "{:+.4f}",
         }  # fmt: skip
         words = [
             row["config_id"],
