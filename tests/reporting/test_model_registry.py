@@ -208,7 +208,7 @@ def test_an_edit_whose_weights_are_not_kept_is_rebuilt(tmp_path, monkeypatch):
         asked.append(config_id)
         shutil.copy(layout.models / "edited.safetensors", path)
 
-    monkeypatch.setattr(model_registry, "export_network", export)
+    monkeypatch.setattr("emobench.networks.exporting.export_network", export)
     (tmp_path / "work").mkdir()
     _, edit = model_registry.entries(Results(params, layout), tmp_path / "work")
     assert asked == [other] == [edit.tags["config_id"]]
