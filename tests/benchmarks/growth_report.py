@@ -8,6 +8,8 @@ import pandas as pd
 AXES = ("images", "concepts", "units", "configurations")
 LEAST_MIB = 1.0
 """Below it a process's memory says nothing: allocators round."""
+NOTED_MIB = 16.0
+"""What grows but stays below it is not worth a word."""
 QUANTITIES = {"seconds": "processor seconds", "memory_mib": "memory of the work, MiB"}
 
 
@@ -34,12 +36,13 @@ def write(folder: Path, rows: list[dict]) -> None:
     table.merge(grown, how="left").to_csv(folder / "growth.csv", index=False, float_format="%.4g")
     _draw(folder / "growth.svg", table, grown)
     flat = grown[grown["axis"].isin(["images", "configurations"])]
-    rising = flat[flat["memory_mib_slope"] > 0.5]
+    most = table.groupby("part")["memory_mib"].max()
+    rising = flat[(flat["memory_mib_slope"] > 0.5) & (flat["part"].map(most) > NOTED_MIB)]
     listed = ", ".join(f"{row.part} ({row.memory_mib_slope:.1f})" for row in rising.itertuples()) or "none"
     (folder / "README.md").write_text(
         "`make growth` writes `growth.csv` and `growth.svg`: processor seconds and memory of each part at growing "
         "sizes, every point in a process of its own on one core, with the slope between the two largest sizes on "
-        f"log-log axes.\nMemory that grows with images or configurations (slope above 0.5): {listed}.\n"
+        f"log-log axes.\nMemory that grows with images or configurations (slope above 0.5, more than {NOTED_MIB:.0f} MiB): {listed}.\n"
     )
 
 
