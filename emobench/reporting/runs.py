@@ -24,6 +24,11 @@ from emobench.vocabulary import CLASSES
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
+HEADLINES = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
+"""Metrics of every image set. Of test all are logged: a run has at most some sixty, each of which costs time."""
+JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_accuracy", "control_p")
+JUDGED += ("control_draws", "control_percentile")
+"""What a verdict adds; the rest of it is in the page's tables."""
 Row = Mapping[str, Any]
 NOTE = "mlflow.note.content"
 """The tag whose Markdown MLflow's UI shows as the run's description."""
@@ -146,8 +151,8 @@ def _classifier(
     metrics: dict[str, Any] = {}
     for row in rows:
         images = row["images"]
-        numbers = {name: value for name, value in row.items() if name not in (*SETTINGS, "images")}
-        metrics |= {f"{images}_{name}": value for name, value in numbers.items()}
+        wanted = set(row) - {*SETTINGS, "images"} if images == "test" else HEADLINES & set(row)
+        metrics |= {f"{images}_{name}": row[name] for name in row if name in wanted}
         compared = ["accuracy", *(f"recall_{name}" for name in CLASSES if images == "test")]
         metrics |= {f"{images}_delta_{name}": row[name] - base[images][name] for name in compared}
     if results.published is not None:
@@ -156,7 +161,7 @@ def _classifier(
     settings = {name: f"{first[name]}" for name in SETTINGS if name in first and pd.notna(first[name])}
     tags = {"shown": shown[config_id]} if config_id in shown else {}
     for row in tested:
-        metrics |= {f"{row['images']}_{name}": value for name, value in row.items() if name not in SETTINGS}
+        metrics |= {f"{row['images']}_{name}": row[name] for name in JUDGED if name in row}
         if row["images"] == "test":
             selected = list(dict.fromkeys(one["selected_on"] for one in tested))
             tags |= {"verdict": row["verdict"], "selected_on": ", ".join(selected), "protocol": _protocol(selected)}
