@@ -125,7 +125,7 @@ def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_wo
         check_inputs(dataclasses.replace(params, device="cuda"), root)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
-    check_inputs(params, root)
+    check_inputs(dataclasses.replace(params, device="cuda"), root)
     explicit = dataclasses.replace(params.baseline, precision="bfloat16")
     with pytest.raises(UserError, match="bfloat16, which this GPU can't do"):
-        check_inputs(dataclasses.replace(params, baseline=explicit), root)
+        check_inputs(dataclasses.replace(params, device="cuda", baseline=explicit), root)
