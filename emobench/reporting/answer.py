@@ -99,8 +99,8 @@ def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:
         return ""
     uniform, worse = verdict["uniform_accuracy"], verdict["control_percentile"]
     return (
-        "Of edits that do the same to units drawn at random, with the same search, "
-        f"{worse:.0f} % of those drawn ({verdict['control_draws']:.0f} of the harder kind) do worse on test; "
+        f"Of {verdict['control_draws']:.0f} edits that do the same to units drawn at random, with the same search, "
+        f"{worse:.0f} % do worse on test; "
         f"the best factor for all rows alike reaches {uniform:.2%}. "
         f"{results.evaluated:,} configurations were evaluated in all, most of them for controls."
     )
