@@ -10,10 +10,10 @@ class UserError(Exception):
     """
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
+def unknown_name(kind: str, name: object, known: Iterable[object]) -> UserError:
     """Builds the error for a name that is not in a list of known names.
 
     >>> str(unknown_name("layer", "conv9", ["conv1a", "lin2"]))
     "unknown layer 'conv9'; known: conv1a, lin2"
     """
-    return UserError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+    return UserError(f"unknown {kind} {name!r}; known: {', '.join(map(str, known))}")

@@ -1,13 +1,15 @@
 """Bringing a benchmark's inputs: a preset becomes params.yaml, raw files go under DVC, and both are checked."""
 
+import os
 import shutil
 import subprocess
 import sys
-import zipfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from emobench.errors import UserError, unknown_name
+from emobench.faces.sources import look_at
 from emobench.files import replacing
 from emobench.params import Params, load_params
 from emobench.vocabulary import concept_set
@@ -32,7 +34,8 @@ def use_preset(
     Args:
         preset: a built-in preset's name, or the path of a complete params.yaml.
         root: the repository.
-        archive: images, in one of the forms that emobench.faces.fer2013 reads.
+        archive: images, in a form that the preset's ``data.source`` reads (see emobench.faces.readers); looked into
+            before anything is replaced.
         weights: of the network to dissect; without, the preset trains one.
         annotations: a landmark model (``.task``) or a table of measured concepts (``.csv``, ``.parquet``).
 
@@ -49,12 +52,14 @@ def use_preset(
     source = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
     if not source.is_file():
         raise unknown_name("preset", preset, [*sorted(path.stem for path in PRESETS.glob("*.yaml")), "or a .yaml file"])
-    values = yaml.load(source.read_text(encoding="utf-8"))
+    values, params = yaml.load(source.read_text(encoding="utf-8")), load_params(source)
     name, said = values["name"], [f"params.yaml: preset {preset!r}"]
-    wants_images = values["data"]["source"] != "synthetic"
+    wants_images = params.data.source != "synthetic"
     given = {"archive": archive, "weights": weights, "annotations": annotations}
     if not wants_images and archive:
         raise UserError(f"preset {preset!r} draws its own images; it takes no --archive")
+    if archive:
+        said += look_at(params.data, archive)
     brought = {kind: _bring(root, f"{name}-{kind}", path, said) for kind, path in given.items()}
     if wants_images and not brought["archive"]:
         raise UserError(
@@ -71,7 +76,7 @@ def use_preset(
 def _fill(values: Any, brought: dict[str, str | None], said: list[str]) -> None:
     """Writes the paths of the inputs into the params, and what follows from having or lacking them."""
     if brought["archive"]:
-        values["data"]["archive"] = brought["archive"]
+        values["data"]["input"] = brought["archive"]
     if brought["weights"]:
         values["baseline"] |= {"source": "weights", "weights": brought["weights"]}
     if brought["annotations"]:
@@ -96,19 +101,42 @@ def _bring(root: Path, stem: str, path: Path | None, said: list[str]) -> str | N
     if not path.exists():
         raise UserError(f"no file or folder {path}")
     target = root / RAW / (stem + path.suffix.lower() if path.is_file() else stem)
-    if path.resolve() != target.resolve():
-        with replacing(target) as temporary:
-            shutil.copytree(path, temporary) if path.is_dir() else shutil.copyfile(path, temporary)
-    # Only when the new one is there: a copy that fails must not cost the user the earlier one.
-    for old in _files_of(root, stem):
-        if old != target:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target.relative_to(root))]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"dvc add {target.relative_to(root)} failed: {' '.join(done.stderr.split())[-300:]}")
+    if path.resolve() == target.resolve():
+        _put_under_dvc(root, target)
+    else:
+        _replace(root, stem, path, target)
     said.append(f"{path} is under DVC as {target.relative_to(root)}; git gets its hash only")
     return str(target.relative_to(root))
+
+
+def _replace(root: Path, stem: str, path: Path, target: Path) -> None:
+    """Puts a copy of ``path`` in the place of an earlier input, which comes back if anything fails."""
+    with tempfile.TemporaryDirectory(prefix=f".{stem}-", dir=root / RAW) as folder:
+        new, aside = Path(folder) / "new", Path(folder) / "old"
+        shutil.copytree(path, new) if path.is_dir() else shutil.copyfile(path, new)
+        aside.mkdir()
+        for old in _files_of(root, stem):
+            os.replace(old, aside / old.name)
+        try:
+            os.replace(new, target)
+            _put_under_dvc(root, target)
+        except BaseException:
+            for half in _files_of(root, stem):
+                shutil.rmtree(half) if half.is_dir() else half.unlink()
+            for old in aside.iterdir():
+                os.replace(old, root / RAW / old.name)
+            raise
+
+
+def _put_under_dvc(root: Path, target: Path) -> None:
+    """Runs ``dvc add``. Raises UserError with DVC's own reason if it fails."""
+    name = str(target.relative_to(root))
+    command = [sys.executable, "-m", "dvc", "add", name]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or done.stderr.splitlines()
+        reason = " ".join(" ".join(lines).removeprefix("ERROR: ").split())[:300]
+        raise UserError(f"dvc add {name} failed: {reason or 'it gave no reason'}; what was there before is there again")
 
 
 def _files_of(root: Path, stem: str) -> list[Path]:
@@ -123,7 +151,7 @@ def check_inputs(params: Params, root: Path) -> None:
         UserError: names the first input that is not, or a device or precision that this machine lacks.
     """
     wanted = {
-        "data.archive": (params.data.archive, params.data.source != "synthetic"),
+        "data.input": (params.data.input, params.data.source != "synthetic"),
         "annotate.input": (params.annotate.input, params.annotate.source in ("landmarks", "file")),
         "baseline.weights": (params.baseline.weights, params.baseline.source == "weights"),
         "clip.weights": (params.clip.weights, params.clip.source == "checkpoint"),
@@ -136,9 +164,8 @@ def check_inputs(params: Params, root: Path) -> None:
             )
         if needed and name == NONE:
             raise UserError(f"params: {key} is {NONE}, but this benchmark needs a file there")
-    archive = root / params.data.archive
-    if archive.suffix == ".zip" and not zipfile.is_zipfile(archive):
-        raise UserError(f"{archive} is not a zip archive, or it is cut short")
+    if params.data.source != "synthetic":
+        look_at(params.data, root / params.data.input)
     for name in params.concept_sets:
         concept_set(name)
     _check_machine(params)

@@ -29,17 +29,26 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class Audit:
-    """Thresholds of the image audit (see emobench.faces.audit)."""
+    """The image audit (see emobench.faces.audit); ``placeholders``: removed by rules that were tuned on FER2013."""
 
     near_duplicate_distance: int = number(0, 64)
+    placeholders: bool
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where the images come from."""
+    """Where the images come from, and how they are stored: squares of ``size`` pixels, grey or RGB (``channels``).
 
-    source: str = choice("synthetic", "fer2013")
-    archive: str
+    ``classes``: their names in label order, needed where files hold numbers; none to find them. ``labels``: those in
+    the files, or the majority of the FER+ votes beside FER2013.
+    """
+
+    source: str = choice("synthetic", "folder", "table", "fer2013", "rafdb", "jaffe", "kdef")
+    input: str
+    classes: list[str]
+    labels: str = choice("file", "ferplus")
+    size: int = number(16, 1024)
+    channels: int = choice(1, 3)
     limit: int = number(0)
     synthetic: Synthetic
     audit: Audit
@@ -302,15 +311,17 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises:
         UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
     """
-    import yaml
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        # YAML 1.2, as DVC writes it: 1e-05 is a number there, a text in YAML 1.1.
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
             f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     params = parse(Params, values, "")
     _check_together(params)
@@ -328,9 +339,21 @@ def _check_together(params: Params) -> None:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
     if params.edit.similarity_fn not in params.dissect.similarity_fns:
         raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, params.dissect.similarity_fns)
+    _check_data(params.data)
     _check_edit(params.edit)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
         raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
+
+
+def _check_data(data: Data) -> None:
+    """Drawn faces are what they are; votes belong to FER2013."""
+    if data.source == "synthetic" and (data.size, data.channels, data.classes) != (48, 1, []):
+        raise UserError(
+            f"params: data.size is {data.size}, channels {data.channels}, classes {data.classes}, but drawn faces are "
+            "48, 1 and []"
+        )
+    if data.labels == "ferplus" and data.source != "fer2013":
+        raise UserError(f"params: data.labels is ferplus, which needs source fer2013; data.source is {data.source}")
 
 
 def _check_edit(edit: Edit) -> None:

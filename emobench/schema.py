@@ -13,9 +13,9 @@ def number(low: float | None = None, high: float | None = None) -> Any:
     return dataclasses.field(metadata={"low": low, "high": high})
 
 
-def choice(*names: str) -> Any:
-    """A field whose value (or each value of its list) is one of ``names``."""
-    return dataclasses.field(metadata={"choices": names})
+def choice(*values: str | int) -> Any:
+    """A field whose value (or each value of its list) is one of ``values``."""
+    return dataclasses.field(metadata={"choices": values})
 
 
 def parse(kind: type, values: Any, where: str) -> Any:
@@ -46,8 +46,10 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
         return [_value(inner, item, f"{where}[{position}]", metadata) for position, item in enumerate(value)]
     if hint is float and type(value) is int:
         value = float(value)
+    if hint is int and type(value) is float and value.is_integer():
+        value = int(value)
     if type(value) is not hint:
-        hint_text = " (write 0.001, not 1e-3)" if hint is float and isinstance(value, str) else ""
+        hint_text = " (write 0.001 without quotes)" if hint is float and isinstance(value, str) else ""
         raise UserError(f"params: {where} is {value!r}; expected {hint.__name__}{hint_text}")
     low, high = metadata.get("low"), metadata.get("high")
     # Written so that NaN fails: every comparison with NaN is false.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from small_card import write_small_card
 
 from emobench.files import write_array, write_parquet
 from emobench.layout import Layout
@@ -55,6 +56,7 @@ def write_benchmark(root: Path, *, train=5, val=40, test=50, removed=3, seed=0) 
     leaks = (splits == "test") & (np.arange(len(images)) % 7 == 0)
     write_array(layout.data / "images.npy", images)
     write_parquet(layout.data / "index.parquet", index.assign(**blank, leaks=leaks, conflict=False))
+    write_small_card(layout.data)
     _write_dissection(layout, rng)
     return layout
 

@@ -50,8 +50,9 @@ def closure(start: Path) -> list[str]:
         if path.stem in PLUMBING or (path.read_text().count("\n") <= 4 and path.name == "__init__.py"):
             continue
         extra = DATA_FILES.get(name, [])
-        wanted |= set(extra) | ({name} if not any(name.startswith(folder + "/") for folder in extra) else set())
-    return sorted(wanted)
+        wanted |= set(extra) | {name}
+    # A folder that is listed stands for the modules in it.
+    return sorted(name for name in wanted if not any(name.startswith(other + "/") for other in wanted))
 
 
 def rewrite() -> None:

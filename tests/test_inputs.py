@@ -1,16 +1,18 @@
 import dataclasses
+import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_fer2013 import csv_rows, csv_text, kaggle_zip, noise, png, write_zip
 
 from emobench.errors import UserError
 from emobench.inputs import check_inputs, use_preset
 from emobench.networks.vggnet import VGGNet
 from emobench.params import load_params
+from emobench.vocabulary import CLASSES
 
 
 @pytest.fixture
@@ -25,10 +27,7 @@ def repository(tmp_path) -> Path:
 
 @pytest.fixture
 def archive(tmp_path) -> Path:
-    path = tmp_path / "archive.zip"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("train/happy/Training_1.jpg", b"")
-    return path
+    return kaggle_zip(tmp_path / "archive.zip")
 
 
 def test_the_demo_needs_nothing(repository) -> None:
@@ -45,7 +44,7 @@ def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path
     given = {"weights": tmp_path / "VGGNet", "annotations": tmp_path / "face_landmarker.task"}
     use_preset("fer2013", repository, archive=archive, **given)
     params = load_params(repository / "params.yaml")
-    assert (params.data.archive, params.baseline.source) == ("data/raw/fer2013-archive.zip", "weights")
+    assert (params.data.input, params.baseline.source) == ("data/raw/fer2013-archive.zip", "weights")
     assert (params.annotate.source, params.annotate.input) == ("landmarks", "data/raw/fer2013-annotations.task")
     check_inputs(params, repository)
     assert (repository / "data/raw/fer2013-archive.zip.dvc").is_file()
@@ -84,21 +83,21 @@ def test_what_is_missing_is_named(repository, preset, given, message) -> None:
 def test_validate_finds_broken_inputs(repository, archive) -> None:
     use_preset("fer2013", repository, archive=archive)
     params = load_params(repository / "params.yaml")
-    kept = repository / params.data.archive
+    kept = repository / params.data.input
     kept.unlink()
-    with pytest.raises(UserError, match="data.archive is data/raw/fer2013-archive.zip, which is not there"):
+    with pytest.raises(UserError, match="data.input is data/raw/fer2013-archive.zip, which is not there"):
         check_inputs(params, repository)
     kept.write_bytes(archive.read_bytes()[:-10])
-    with pytest.raises(UserError, match="is not a zip archive, or it is cut short"):
+    with pytest.raises(UserError, match="is a truncated or damaged zip"):
         check_inputs(params, repository)
 
 
 def test_another_archive_replaces_the_earlier_one_and_nothing_else(repository, archive) -> None:
     use_preset("fer2013", repository, archive=archive)
     mine = repository / "data/raw/fer2013-archive-mine.csv"
-    mine.write_text("emotion,pixels,Usage\n")
+    mine.write_text(csv_text(csv_rows()))
     use_preset("fer2013", repository, archive=mine)
-    assert load_params(repository / "params.yaml").data.archive == "data/raw/fer2013-archive.csv"
+    assert load_params(repository / "params.yaml").data.input == "data/raw/fer2013-archive.csv"
     assert mine.is_file()
     left = sorted(path.name for path in (repository / "data/raw").glob("fer2013-archive.*"))
     assert left == ["fer2013-archive.csv", "fer2013-archive.csv.dvc"]
@@ -129,3 +128,54 @@ def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_wo
     explicit = dataclasses.replace(params.baseline, precision="bfloat16")
     with pytest.raises(UserError, match="bfloat16, which this GPU can't do"):
         check_inputs(dataclasses.replace(params, device="cuda", baseline=explicit), root)
+
+
+def test_what_dvc_refuses_leaves_the_earlier_archive(repository, archive, tmp_path) -> None:
+    use_preset("fer2013", repository, archive=archive)
+    before = {path.name: path.read_bytes() for path in (repository / "data/raw").iterdir()}
+    shutil.rmtree(repository / ".git")
+    table = tmp_path / "other.csv"
+    table.write_text(csv_text(csv_rows()))
+    with pytest.raises(UserError, match="dvc add data/raw/fer2013-archive.csv failed: .*not a git repository"):
+        use_preset("fer2013", repository, archive=table)
+    assert {path.name: path.read_bytes() for path in (repository / "data/raw").iterdir()} == before
+
+
+def test_an_archive_that_prepare_would_refuse_replaces_nothing(repository, archive, tmp_path) -> None:
+    use_preset("fer2013", repository, archive=archive)
+    kept = (repository / "data/raw/fer2013-archive.zip").read_bytes()
+    broken = kaggle_zip(tmp_path / "broken.zip", **{"train/angry/Training_0.png": b"no picture"})
+    other = write_zip(tmp_path / "other.zip", {"notes.txt": b"nothing"})
+    for path, message in {broken: "can't be decoded", other: "no picture in it"}.items():
+        with pytest.raises(UserError, match=message):
+            use_preset("fer2013", repository, archive=path)
+    assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == kept
+
+
+def test_use_says_what_it_found(repository, archive, tmp_path) -> None:
+    words = {"angry": "anger", "happy": "happiness"}
+    files = {f"{split}/{words.get(name, name)}/{k}.png": png(noise(1, k)[0]) for split in ("train", "test")
+             for name in CLASSES for k in range(2)}  # fmt: skip
+    said = use_preset("fer2013", repository, archive=write_zip(tmp_path / "words.zip", files))
+    assert "classes by synonym: anger is angry, happiness is happy" in said
+    assert any("28 pictures of 7 classes" in line for line in said)
+
+
+@pytest.mark.slow
+def test_dvc_knows_the_archive_so_that_push_and_pull_bring_it(repository, archive, tmp_path) -> None:
+    shutil.copy(Path(__file__).parents[1] / ".gitignore", repository)
+    use_preset("fer2013", repository, archive=archive)
+
+    def run(*command: str, at: Path = repository) -> str:
+        command = (sys.executable, "-m", *command) if command[0] == "dvc" else command
+        return subprocess.run(command, cwd=at, check=True, capture_output=True, text=True).stdout
+
+    assert "data/raw/fer2013-archive.zip" in run("dvc", "ls", ".", "--dvc-only", "-R").split()
+    run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    run("git", "add", ".")
+    run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "data")
+    assert not [name for name in run("git", "ls-files").split() if name.endswith(".zip")]
+    run("dvc", "push")
+    run("git", "clone", "-q", str(repository), str(tmp_path / "clone"))
+    run("dvc", "pull", at=tmp_path / "clone")
+    assert (tmp_path / "clone/data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()

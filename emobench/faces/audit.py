@@ -4,6 +4,7 @@ Only placeholders are removed (status ``removed`` with a reason; the row stays).
 flagged, so that metrics can be given with and without them. Exact copies are told by the decoded pixels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from emobench.faces.copies import exact_copies, near_copies
 from emobench.faces.imageset import INDEX_COLUMNS
 from emobench.faces.placeholders import REASONS, placeholder_reasons
 from emobench.faces.raw import RawImages
-from emobench.vocabulary import CLASSES, SPLITS
+from emobench.vocabulary import SPLITS
 
 THUMBNAIL = 96
 """Side of an image on the sheet of removed ones, in pixels."""
@@ -27,12 +28,13 @@ def audit_images(raw: RawImages, near_duplicate_distance: int, *, remove: bool =
         raw: the images in file order.
         near_duplicate_distance: bits, 0 to 64, in which the hashes of two near copies may differ (see
             :func:`emobench.faces.copies.near_copies`).
-        remove: whether placeholders are removed; drawn faces need no such look.
+        remove: whether placeholders are removed, by rules that were tuned on FER2013.
 
     Returns:
-        A row an image, columns INDEX_COLUMNS. ``duplicate_of`` names the first exact copy, ``near_duplicate_of`` the
-        first near copy among the earlier images; both are missing where there is none. ``leaks``: a val or test image
-        with a copy in train, or a test image with one in val. ``conflict``: some copy has another label.
+        A row an image, columns INDEX_COLUMNS and, where subjects are known, ``group``. ``duplicate_of`` names the first
+        exact copy, ``near_duplicate_of`` the first near copy among the earlier images; both are missing where there is
+        none. ``leaks``: a val or test image with a copy in train, or a test image with one in val. ``conflict``: some
+        copy has another label.
     """
     count, ids = len(raw.images), np.array(raw.image_ids, dtype=object)
     reasons = placeholder_reasons(raw.images) if remove else np.full(count, "")
@@ -55,17 +57,20 @@ def audit_images(raw: RawImages, near_duplicate_distance: int, *, remove: bool =
         "leaks": earliest[first] < ranks,
         "conflict": (lowest != highest)[first],
     }
-    table = pd.DataFrame(columns)[list(INDEX_COLUMNS)]
+    if raw.groups:
+        columns["group"] = [name or None for name in raw.groups]
+    table = pd.DataFrame(columns)[[*INDEX_COLUMNS, *(["group"] if raw.groups else [])]]
     # Not inferred: a column in which every value is missing keeps its type through parquet.
-    text = [name for name in INDEX_COLUMNS if name not in ("label", "leaks", "conflict")]
+    text = [name for name in table if name not in ("label", "leaks", "conflict")]
     return table.astype(dict.fromkeys(text, "string"))
 
 
-def audit_summary(index: pd.DataFrame) -> dict[str, Any]:
+def audit_summary(index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Counts what the audit found.
 
     Args:
         index: what :func:`audit_images` returns.
+        classes: names in label order.
 
     Returns:
         Counts, some nested by split, class or reason. ``exact_copy_groups`` counts sets of equal images and
@@ -83,7 +88,7 @@ def audit_summary(index: pd.DataFrame) -> dict[str, Any]:
     return {
         "images": _counts(index["split"], SPLITS),
         "classes": {
-            split: _counts(rows["label"].map(CLASSES.__getitem__), CLASSES) for split, rows in by_split.items()
+            split: _counts(rows["label"].map(classes.__getitem__), classes) for split, rows in by_split.items()
         },
         "removed": _counts(removed["split"], SPLITS),
         "removed_by_reason": _counts(removed["reason"], REASONS),
@@ -109,17 +114,18 @@ def removed_sheet(images: np.ndarray, index: pd.DataFrame, *, columns: int = 12)
     """Draws the removed images only, twice their size and with their reasons; a small white sheet if there are none.
 
     Args:
-        images: uint8 (n, 48, 48).
+        images: uint8 (n, size, size) or (n, size, size, 3).
         index: what :func:`audit_images` returns.
         columns: images a row of the sheet.
     """
     rows = np.flatnonzero(index["status"] == "removed")
     width, height = THUMBNAIL + 6, THUMBNAIL + 18
-    sheet = Image.new("L", (width * max(1, min(columns, len(rows))), height * max(1, -(-len(rows) // columns))), 255)
+    mode, white = ("L", 255) if images.ndim == 3 else ("RGB", (255, 255, 255))
+    sheet = Image.new(mode, (width * max(1, min(columns, len(rows))), height * max(1, -(-len(rows) // columns))), white)
     pen = ImageDraw.Draw(sheet)
     for position, row in enumerate(rows):
         left, top = position % columns * width, position // columns * height
         sheet.paste(Image.fromarray(images[row]).resize((THUMBNAIL, THUMBNAIL)), (left, top))
-        pen.text((left, top + THUMBNAIL + 2), index["reason"].iloc[row], fill=0)
-        pen.rectangle((left, top, left + THUMBNAIL - 1, top + THUMBNAIL - 1), outline=128)
+        pen.text((left, top + THUMBNAIL + 2), index["reason"].iloc[row], fill="black")
+        pen.rectangle((left, top, left + THUMBNAIL - 1, top + THUMBNAIL - 1), outline="grey")
     return sheet

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 from scipy.fft import dctn
 
 from emobench.progress import progress
@@ -11,6 +12,8 @@ from emobench.progress import progress
 MIN_CORRELATION = 0.9
 """Of the pixels of two near copies. In FER2013 pairs above it show one photograph, whatever their hashes."""
 HASH_BITS = 64
+SMALL = 64
+"""Pixels of a side that are enough to tell near copies."""
 _BLOCK = 2048
 _HASH_BLOCK = 64
 """Rows compared at a time: so few that the distances to all other rows stay in the processor's cache."""
@@ -20,15 +23,15 @@ def exact_copies(images: np.ndarray) -> np.ndarray:
     """Finds images with the same pixels.
 
     Args:
-        images: uint8 (n, height, width).
+        images: uint8 (n, height, width) or (n, height, width, 3).
 
     Returns:
         int64 (n,): for each image the row of the first one with its pixels, which may be itself.
     """
     first: dict[bytes, int] = {}
-    # By digest: with the pixels themselves as keys a second copy of all images would be held.
-    keys = (hashlib.sha256(image.tobytes()).digest() for image in images)
-    return np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
+    # Digests, not pixels, as keys: the pixels of a large set would be in memory twice.
+    digests = (hashlib.blake2b(np.ascontiguousarray(image), digest_size=24).digest() for image in images)
+    return np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
 
 
 def near_copies(images: np.ndarray, first: np.ndarray, distance: int) -> np.ndarray:
@@ -38,14 +41,14 @@ def near_copies(images: np.ndarray, first: np.ndarray, distance: int) -> np.ndar
     MIN_CORRELATION: moved or scaled by a pixel or two, in other light, with a watermark.
 
     Args:
-        images: uint8 (n, height, width).
+        images: uint8 (n, height, width) or (n, height, width, 3); compared in grey, and small ones of large pictures.
         first: what :func:`exact_copies` says about them.
         distance: 0 to 64.
 
     Returns:
         int64 (n,): the row of the near copy, which is the first of its own exact copies; -1 where there is none.
     """
-    unique = np.unique(first)
+    unique, images = np.unique(first), small_grey(images)
     nearest = np.full(len(images), len(images), np.int64)
     for later, earlier in _near_pairs(images, unique, distance):
         np.minimum.at(nearest, later, earlier)
@@ -53,6 +56,17 @@ def near_copies(images: np.ndarray, first: np.ndarray, distance: int) -> np.ndar
     nearest = nearest[first]
     # An extra copy may stand behind a near copy that its first copy stands before: so both ways, then earlier only.
     return np.where(nearest < np.arange(len(images)), nearest, -1)
+
+
+def small_grey(images: np.ndarray) -> np.ndarray:
+    """Grey versions uint8 (n, h, w); pictures with a side above SMALL pixels are scaled down to SMALL x SMALL."""
+    if images.ndim == 3 and max(images.shape[1:]) <= SMALL:
+        return images
+    small = np.empty((len(images), *(min(side, SMALL) for side in images.shape[1:3])), np.uint8)
+    for row, image in enumerate(images):
+        grey = Image.fromarray(image).convert("L")
+        small[row] = np.asarray(grey.resize(small.shape[:0:-1], Image.Resampling.BILINEAR))
+    return small
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The prepared image set: pixels, index, and the row selections that stages use.
+"""The prepared image set: pixels, index, card, and the row selections that stages use.
 
-``images.npy`` is uint8 (n, 48, 48) and is mapped read-only: hardlinked cache files are writable for root.
+``images.npy`` is uint8 (n, size, size), or (n, size, size, 3) if it has colours, and is mapped read-only: hardlinked
+cache files are writable for root.
 Row i of every table and array of a benchmark is image i of its index.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +12,34 @@ import numpy as np
 import pandas as pd
 
 from emobench.errors import UserError, unknown_name
-from emobench.vocabulary import SPLITS
+from emobench.faces.card import DatasetCard, images_digest, read_card
+from emobench.vocabulary import CLASSES, SPLITS
 
 INDEX_COLUMNS = (
     "image_id", "label", "split", "status", "reason", "duplicate_of", "near_duplicate_of", "leaks", "conflict",
 )  # fmt: skip
+"""Where subjects are known, a column ``group`` follows."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, 48, 48) uint8 and their index, a row an image (columns: INDEX_COLUMNS)."""
+    """Images uint8 (n, size, size) or (n, size, size, 3), their index, a row an image, and the card on disk.
+
+    Without a card, as for images that are only in memory, the classes are FER2013's.
+    """
 
     images: np.ndarray
     index: pd.DataFrame
+    card: DatasetCard | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.card.classes if self.card else CLASSES
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels (n,) int64, in the order of emobench.vocabulary.CLASSES."""
+        """Labels (n,) int64, places in :attr:`classes`."""
         return self.index["label"].to_numpy(np.int64, copy=True)
 
     @property
@@ -62,18 +73,15 @@ class ImageSet:
         return {"val": self.rows("val"), "test": test, "test_noleaks": test[~leaks[test]], "val_test": both}
 
     def digest(self) -> str:
-        """sha256 over ids, labels and pixels: tells one image set from another."""
-        digest = hashlib.sha256("\n".join(self.index["image_id"]).encode())
-        digest.update(self.labels.tobytes())
-        digest.update(np.ascontiguousarray(self.images))  # mapped pixels are read through, not copied
-        return digest.hexdigest()
+        """Tells one image set from another. Read from the card, which was written with the pixels."""
+        return self.card.digest if self.card else images_digest(self.images, self.index)
 
 
 def load_imageset(folder: Path) -> ImageSet:
-    """Maps ``images.npy`` read-only and reads ``index.parquet``.
+    """Maps ``images.npy`` read-only and reads ``index.parquet`` and the card.
 
     Raises:
-        UserError: a file is missing, or the two disagree.
+        UserError: a file is missing, or they disagree.
     """
     for name in ("images.npy", "index.parquet"):
         if not (folder / name).is_file():
@@ -82,4 +90,10 @@ def load_imageset(folder: Path) -> ImageSet:
     index = pd.read_parquet(folder / "index.parquet")
     if len(images) != len(index):
         raise UserError(f"{folder}: images.npy has {len(images)} images but index.parquet {len(index)} rows")
-    return ImageSet(images, index)
+    card = read_card(folder)
+    shape = (sum(card.counts.values()), card.size, card.size, *([card.channels] if card.channels > 1 else []))
+    if images.shape != shape or images.dtype != np.uint8:
+        raise UserError(
+            f"{folder}: images.npy is {images.dtype} {images.shape}, its card says uint8 {shape}; run prepare again"
+        )
+    return ImageSet(images, index, card)

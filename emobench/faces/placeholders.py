@@ -4,10 +4,12 @@ Hosts of pictures answer with such a placeholder where the picture is gone, and 
 place and size. They are told from faces by how little they hold. Empty rows and steps between neighbouring pixels are
 measured after stretching a picture's own grey levels to 0..255, so that a dark or faded face looks like any other.
 Thresholds were set on all of FER2013 with the nearest faces in view: there they remove 69 placeholders and no face.
+For other sets they are opt-in (params data.audit.placeholders).
 Not recognised: text packed so densely that no row is empty, and photographs of something else than a face.
 """
 
 import numpy as np
+from PIL import Image
 
 from emobench.progress import progress
 
@@ -33,14 +35,17 @@ def placeholder_reasons(images: np.ndarray) -> np.ndarray:
     """Says of each image why it is a placeholder.
 
     Args:
-        images: uint8 (n, height, width).
+        images: uint8 (n, height, width), or (n, height, width, 3), of which the brightness is looked at.
 
     Returns:
         str (n,): a key of REASONS, or "" for a picture of something.
     """
     reasons = np.full(len(images), "", dtype=f"U{max(map(len, REASONS))}")
     for start in progress(range(0, len(images), _BLOCK), desc="placeholders", unit="block"):
-        reasons[start : start + _BLOCK] = _reasons(images[start : start + _BLOCK])
+        block = images[start : start + _BLOCK]
+        if block.ndim == 4:
+            block = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in block])
+        reasons[start : start + _BLOCK] = _reasons(block)
     return reasons
 
 

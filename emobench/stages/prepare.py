@@ -1,45 +1,33 @@
-"""Stage prepare: reads or draws the images, audits them and writes the image set."""
-
-from pathlib import Path
+"""Stage prepare: reads or draws the images, splits and audits them, and writes the image set and its card."""
 
 import pandas as pd
 
 from emobench.faces.audit import audit_images, audit_summary, removed_sheet
-from emobench.faces.fer2013 import read_fer2013
-from emobench.faces.raw import RawImages, stratified_rows
-from emobench.faces.synthetic import synthesize
+from emobench.faces.card import describe, write_card
+from emobench.faces.raw import stratified_rows
+from emobench.faces.sources import source_images, source_in_words
 from emobench.files import replacing, write_array, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.vocabulary import SPLITS
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes images.npy, index.parquet, truth.parquet, audit.json and the sheet of removed images."""
+    """Writes images.npy, index.parquet, dataset.json, truth.parquet, audit.json and the sheet of removed images."""
     data = params.data
-    drawn = data.source == "synthetic"
-    raw, truth = _synthetic(params) if drawn else (read_fer2013(Path(data.archive)), None)
+    raw, truth = source_images(data, params.seed)
     rows = stratified_rows(raw, data.limit, params.seed)
     raw = raw.take(rows) if len(rows) < len(raw.images) else raw
-    index = audit_images(raw, data.audit.near_duplicate_distance, remove=not drawn)
+    index = audit_images(raw, data.audit.near_duplicate_distance, remove=data.audit.placeholders)
     known = index[["image_id"]]
     if truth is not None:
         known = pd.concat([known, truth.iloc[rows].reset_index(drop=True)], axis=1)
+    card = describe(raw.images, index, raw.classes, **source_in_words(data), limited=data.limit > 0)
+    said = {"said": list(raw.said)} if raw.said else {}
     write_array(layout.data / "images.npy", raw.images)
     write_parquet(layout.data / "index.parquet", index)
     write_parquet(layout.data / "truth.parquet", known)
-    write_json(
-        layout.reports / "audit.json",
-        {"limited": int(data.limit > 0), "limit": data.limit} | audit_summary(index),
-    )
+    write_card(layout.data, card)
+    limited = {"limited": int(data.limit > 0), "limit": data.limit}
+    write_json(layout.reports / "audit.json", limited | audit_summary(index, raw.classes) | said)
     with replacing(layout.artifacts / "removed.png") as temporary:
         removed_sheet(raw.images, index).save(temporary)
-
-
-def _synthetic(params: Params) -> tuple[RawImages, pd.DataFrame]:
-    """Draws the synthetic faces of all splits, and what is true about them."""
-    wanted = params.data.synthetic
-    splits = [split for split in SPLITS for _ in range(getattr(wanted, split))]
-    faces = synthesize(len(splits), params.seed, label_noise=wanted.label_noise)
-    ids = [f"synthetic/{row:06d}" for row in range(len(splits))]
-    return RawImages(faces.images, ids, faces.labels, splits), faces.truth

@@ -9,9 +9,9 @@ import pytest
 from tiny_fer2013 import noise
 
 from emobench.faces.audit import audit_images, audit_summary, removed_sheet
-from emobench.faces.fer2013 import read_fer2013
 from emobench.faces.imageset import INDEX_COLUMNS
 from emobench.faces.raw import RawImages, stratified_rows
+from emobench.faces.readers.fer2013 import read_fer2013
 from emobench.vocabulary import CLASSES, SPLITS
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared" / "fer2013" / "archive.zip"
@@ -51,7 +51,7 @@ def test_index_against_a_loop_over_all_pairs(seed) -> None:
 def test_summary_against_loops() -> None:
     raw = raw_images()
     index = audit_images(raw, 3)
-    summary = audit_summary(index)
+    summary = audit_summary(index, CLASSES)
     groups: dict[bytes, list[int]] = {}
     for row, image in enumerate(raw.images):
         groups.setdefault(image.tobytes(), []).append(row)
@@ -91,7 +91,7 @@ def test_near_copy_of_train_is_named_and_counted() -> None:
     index = audit_images(RawImages(images, list("abcd"), np.zeros(4, np.int64), ["train", "val", "test", "test"]), 4)
     assert index["near_duplicate_of"].fillna("").tolist() == ["", "a", "a", ""]
     assert index["leaks"].tolist() == [False, False, True, False]
-    summary = audit_summary(index)
+    summary = audit_summary(index, CLASSES)
     assert summary["near_copies"] == {"total": 2, "train": 0, "val": 1, "test": 1}
     assert summary["near_copies_of_train"] == {"total": 2, "val": 1, "test": 1}
 
@@ -138,7 +138,7 @@ def real_index():
 
 @pytest.mark.real
 def test_counts_of_the_real_archive(real_index) -> None:
-    summary = audit_summary(real_index)
+    summary = audit_summary(real_index, CLASSES)
     assert summary["images"] == {"total": 35887, "train": 28709, "val": 3589, "test": 3589}
     assert summary["classes"]["val"] == {"total": 3589} | dict(
         zip(CLASSES, (467, 56, 496, 895, 653, 415, 607), strict=True)

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from small_card import write_small_card
 
 from emobench.errors import UserError
 from emobench.faces.imageset import INDEX_COLUMNS, ImageSet, load_imageset
+from emobench.vocabulary import CLASSES
 
 
 def small(**changes) -> ImageSet:
@@ -48,7 +50,27 @@ def test_loading_maps_read_only_and_checks(tmp_path) -> None:
         load_imageset(tmp_path)
     np.save(tmp_path / "images.npy", small().images)
     small().index.to_parquet(tmp_path / "index.parquet")
-    assert not load_imageset(tmp_path).images.flags.writeable
+    with pytest.raises(UserError, match=r"no .*dataset.json; run the stage 'prepare' first"):
+        load_imageset(tmp_path)
+    write_small_card(tmp_path)
+    loaded = load_imageset(tmp_path)
+    assert not loaded.images.flags.writeable
+    assert (loaded.digest(), loaded.classes) == (small().digest(), CLASSES)
     np.save(tmp_path / "images.npy", small().images[:5])
     with pytest.raises(UserError, match="has 5 images but index.parquet 6 rows"):
         load_imageset(tmp_path)
+    np.save(tmp_path / "images.npy", np.zeros((6, 48, 48, 3), np.uint8))
+    with pytest.raises(UserError, match=r"images.npy is uint8 \(6, 48, 48, 3\), its card says uint8 \(6, 48, 48\)"):
+        load_imageset(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(UserError, match="is no card of an image set"):
+        load_imageset(tmp_path)
+
+
+def test_the_digest_is_read_from_the_card_and_not_computed_again(tmp_path, monkeypatch) -> None:
+    np.save(tmp_path / "images.npy", small().images)
+    small().index.to_parquet(tmp_path / "index.parquet")
+    write_small_card(tmp_path)
+    expected = small().digest()
+    monkeypatch.setattr("emobench.faces.imageset.images_digest", None)
+    assert load_imageset(tmp_path).digest() == expected

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from small_card import write_small_card
 
 import emobench
 from emobench.layout import Layout
@@ -78,6 +79,7 @@ def _images(layout: Layout, generator, sizes) -> pd.DataFrame:
     index.loc[index.index[-3:], "leaks"] = True
     index.loc[index.index[-1], ["status", "reason"]] = ["removed", "blank"]
     index.to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data)
     annotations = pd.DataFrame(generator.random((count, 25)), columns=list(concept_set("expressions")))
     annotations["flared nostrils"] = np.nan
     annotations.insert(0, "image_id", index["image_id"])

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_card import write_small_card
 
 import emobench
 from emobench.errors import UserError
@@ -21,6 +22,7 @@ def layout(tmp_path):
     layout.data.mkdir(parents=True)
     np.save(layout.data / "images.npy", np.zeros((3, 48, 48), np.uint8))
     pd.DataFrame({"image_id": IDS}).to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data)
     return layout
 
 

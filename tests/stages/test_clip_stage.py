@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import save_file
+from small_card import write_small_card
 from small_clip import CONFIG, random_clip
 
 from emobench import device
@@ -38,6 +39,7 @@ def layout(tmp_path):
         "conflict": False,
     }  # fmt: skip
     pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data)
     scores = {name: rng.random(count) for name in EXPRESSIONS}
     scores["tearful eyes"] = np.nan
     pd.DataFrame({"image_id": ids, **scores}).to_parquet(layout.data / "annotations.parquet")

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_card import write_small_card
 from small_clip import CONFIG, random_clip
 
 from emobench.concepts.clip import Origin, preprocessing, ready, save_clip
@@ -22,6 +23,7 @@ def write_inputs(layout, **origin):
     np.save(layout.data / "images.npy", np.random.default_rng(0).integers(0, 256, (9, 48, 48), dtype=np.uint8))
     index = pd.DataFrame({"image_id": [str(row) for row in range(9)], "label": 0, "split": "train", "status": "kept"})
     index.to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data)
     clip = ready(random_clip(), CONFIG, preprocessing(32, [0.5] * 3, [0.25] * 3), Origin(name="small", **origin), "cpu")
     (layout.models / "clip").mkdir(parents=True)
     save_clip(layout.models / "clip", clip)

@@ -13,7 +13,7 @@ from emobench.errors import UserError
 from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
 from emobench.faces.synthetic import synthesize
 from emobench.layout import Layout
-from emobench.params import Params, Synthetic, load_params
+from emobench.params import Audit, Params, Synthetic, load_params
 from emobench.stages.prepare import run
 from emobench.vocabulary import concept_set
 
@@ -45,6 +45,7 @@ def test_synthetic(tmp_path) -> None:
     pd.testing.assert_frame_equal(truth.iloc[:, 1:], faces.truth)
     assert outputs(layout) == [
         "artifacts/demo/removed.png",
+        "data/demo/dataset.json",
         "data/demo/images.npy",
         "data/demo/index.parquet",
         "data/demo/truth.parquet",
@@ -71,7 +72,7 @@ def test_fer2013_archive(tmp_path) -> None:
     black = png(np.zeros((48, 48), np.uint8))
     archive = kaggle_zip(tmp_path / "archive.zip", **{"train/happy/Training_1.png": black})
     layout = Layout("small", tmp_path / "out")
-    run(params_with(source="fer2013", archive=str(archive)), layout)
+    run(params_with(source="fer2013", input=str(archive), audit=Audit(3, True)), layout)
     imageset = load_imageset(layout.data)
     files = kaggle_files() | {"train/happy/Training_1.png": np.zeros((48, 48), np.uint8)}
     for image, image_id in zip(imageset.images, imageset.index["image_id"], strict=True):
@@ -87,7 +88,7 @@ def test_a_bad_archive_writes_nothing(tmp_path) -> None:
     archive = kaggle_zip(tmp_path / "archive.zip", **{"train/happy/Training_1.png": b"no picture"})
     layout = Layout("small", tmp_path / "out")
     with pytest.raises(UserError, match="can't be decoded"):
-        run(params_with(source="fer2013", archive=str(archive)), layout)
+        run(params_with(source="fer2013", input=str(archive)), layout)
     assert not layout.root.exists()
 
 

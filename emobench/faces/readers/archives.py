@@ -3,7 +3,7 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emobench.errors import UserError
+
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+PACKED = (".tar", ".gz", ".tgz", ".7z", ".rar", ".zip")
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,58 @@ def folder_members(path: Path) -> list[Member]:
     return members
 
 
-def without_common_folders(names: list[str], stops: set[str]) -> list[str]:
-    """Strips the leading folders that all names share, up to one that is called like a stop.
+@contextmanager
+def opened(path: Path) -> Iterator[list[Member]]:
+    """Lists the files of a zip or folder, which can be read while the block lasts; a lone file is a list of one.
+
+    Raises:
+        UserError: nothing there, an empty folder, or a zip that is damaged, locked or points outside.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield _some(path, folder_members(path))
+        return
+    if not path.is_file():
+        raise UserError(f"no file or folder {path}; expected a zip, a folder or a table")
+    with open(path, "rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if is_zip and zipfile.is_zipfile(path):
+        with zip_errors(path), zipfile.ZipFile(path) as archive:
+            yield _some(path, zip_members(path, archive))
+    elif is_zip:
+        raise UserError(f"{path} is a truncated or damaged zip (no directory at its end); expected the whole file")
+    elif path.suffix.lower() in (*TABLES, *PACKED):
+        if path.suffix.lower() in PACKED:
+            raise UserError(f"{path} is no zip; expected a zip, or what is packed in it as a folder")
+        yield [Member(path.name, path.stat().st_size, partial(path.open, "rb"))]
+    else:
+        raise UserError(f"{path} is neither a zip, a table ({', '.join(TABLES)}) nor a folder")
+
+
+def _some(path: Path, members: list[Member]) -> list[Member]:
+    if not members:
+        raise UserError(f"{path} is empty; expected pictures or a table in it")
+    return members
+
+
+def content(where: str, member: Member, limit: int) -> bytes:
+    """A file's bytes. Raises UserError if it has more than ``limit``, before it is unpacked, or is damaged."""
+    if member.size > limit:
+        raise UserError(f"{where} has {member.size} bytes; expected at most {limit}")
+    with zip_errors(where), member.open() as file:
+        return file.read()
+
+
+def without_common_folders(names: list[str], stops: Collection[str]) -> list[str]:
+    """Strips the leading folders that all names share, up to one that is called like a stop (whatever its case).
+
+    The folder of each file stays: it may be the only class.
 
     >>> without_common_folders(["archive/train/a.jpg", "archive/test/b.jpg"], {"train", "test"})
     ['train/a.jpg', 'test/b.jpg']
     """
     parts = [name.split("/") for name in names]
-    while all(len(part) > 1 and part[0] == parts[0][0] and part[0] not in stops for part in parts):
+    while parts and all(len(part) > 2 and part[0] == parts[0][0] and part[0].lower() not in stops for part in parts):
         parts = [part[1:] for part in parts]
     return ["/".join(part) for part in parts]
 

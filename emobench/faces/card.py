@@ -1,0 +1,90 @@
+"""The data set's card, ``dataset.json``: written once by prepare, read by everyone who needs classes or sizes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emobench.errors import UserError
+from emobench.files import write_json
+from emobench.vocabulary import SPLITS
+
+FILE = "dataset.json"
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a prepared image set is.
+
+    Attributes:
+        classes: names in label order.
+        counts: images by split, also those that the audit removed.
+        size: side of the stored pictures, in pixels.
+        channels: 1 for grey, 3 for RGB.
+        digest: of ids, labels and pixels (:func:`images_digest`).
+        source: where the images come from, in words.
+        private: they show people; nothing made of their pixels may leave this machine.
+        limited: a smoke run's subset.
+        groups: whether subjects are known.
+    """
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    size: int
+    channels: int
+    digest: str
+    source: str
+    private: bool
+    limited: bool
+    groups: bool
+
+
+def describe(
+    images: np.ndarray, index: pd.DataFrame, classes: Sequence[str], *, source: str, private: bool, limited: bool
+) -> DatasetCard:
+    """Makes the card of images uint8 (n, size, size) or (n, size, size, 3) and their index."""
+    return DatasetCard(
+        tuple(classes),
+        {split: int((index["split"] == split).sum()) for split in SPLITS},
+        images.shape[1],
+        1 if images.ndim == 3 else images.shape[3],
+        images_digest(images, index),
+        source,
+        private,
+        limited,
+        "group" in index,
+    )
+
+
+def images_digest(images: np.ndarray, index: pd.DataFrame) -> str:
+    """sha256 over ids, labels and pixels: tells one image set from another."""
+    digest = hashlib.sha256("\n".join(index["image_id"]).encode())
+    digest.update(index["label"].to_numpy(np.int64, copy=True).tobytes())
+    for start in range(0, len(images), _BLOCK):
+        digest.update(np.ascontiguousarray(images[start : start + _BLOCK]))
+    return digest.hexdigest()
+
+
+def write_card(folder: Path, card: DatasetCard) -> None:
+    """Writes ``dataset.json`` into the folder of the image set."""
+    write_json(folder / FILE, asdict(card))
+
+
+def read_card(folder: Path) -> DatasetCard:
+    """Reads ``dataset.json``.
+
+    Raises:
+        UserError: it is missing or was not written by prepare.
+    """
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return DatasetCard(**{**values, "classes": tuple(values["classes"])})
+    except FileNotFoundError:
+        raise UserError(f"no {folder / FILE}; run the stage 'prepare' first (dvc repro prepare)") from None
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{folder / FILE} is no card of an image set; run the stage 'prepare' again") from None

@@ -1,0 +1,58 @@
+"""The images that params ask for: drawn here, or read from what the user brought."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from emobench.faces.raw import RawImages
+from emobench.faces.readers import READERS
+from emobench.faces.readers.entries import Wanted
+from emobench.faces.splitting import with_splits
+from emobench.faces.synthetic import synthesize
+from emobench.params import Data
+from emobench.vocabulary import SPLITS
+
+
+def source_images(data: Data, seed: int, *, root: Path = Path()) -> tuple[RawImages, pd.DataFrame | None]:
+    """All images with their splits, and what is true about them where it is known.
+
+    Args:
+        data: section data of params.yaml.
+        seed: decides on drawn faces, and on splits that are not given.
+        root: what ``data.input`` is relative to.
+
+    Raises:
+        UserError: the input is not what its source needs.
+    """
+    if data.source == "synthetic":
+        return _synthetic(data, seed)
+    return with_splits(READERS[data.source](root / data.input, _wanted(data)), seed), None
+
+
+def look_at(data: Data, path: Path) -> tuple[str, ...]:
+    """Reads as much of an input as tells whether it can be read, and says what was found.
+
+    Raises:
+        UserError: it is not what ``data.source`` needs.
+    """
+    return READERS[data.source](path, _wanted(data, look=True)).said
+
+
+def source_in_words(data: Data) -> dict[str, Any]:
+    """Keys ``source`` and ``private`` of the data set's card."""
+    drawn = data.source == "synthetic"
+    words = "synthetic faces" if drawn else f"{data.source}: {Path(data.input).name}"
+    return {"source": words, "private": not drawn}
+
+
+def _wanted(data: Data, *, look: bool = False) -> Wanted:
+    return Wanted(data.size, data.channels, tuple(data.classes), data.labels, look)
+
+
+def _synthetic(data: Data, seed: int) -> tuple[RawImages, pd.DataFrame]:
+    """Draws the synthetic faces of all splits."""
+    splits = [split for split in SPLITS for _ in range(getattr(data.synthetic, split))]
+    faces = synthesize(len(splits), seed, label_noise=data.synthetic.label_noise)
+    ids = [f"synthetic/{row:06d}" for row in range(len(splits))]
+    return RawImages(faces.images, ids, faces.labels, splits), faces.truth
