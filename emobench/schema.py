@@ -49,8 +49,7 @@ def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
     if hint is int and type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not hint:
-        hint_text = " (write 0.001 without quotes)" if hint is float and isinstance(value, str) else ""
-        raise UserError(f"params: {where} is {value!r}; expected {hint.__name__}{hint_text}")
+        raise UserError(f"params: {where} is {value!r}; expected {hint.__name__}")
     low, high = metadata.get("low"), metadata.get("high")
     # Written so that NaN fails: every comparison with NaN is false.
     if (low is not None and not value >= low) or (high is not None and not value <= high) or value != value:

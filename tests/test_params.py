@@ -50,7 +50,15 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"edit.taus": None}, "edit lacks taus"),
         ({"seed": "zero"}, "seed is 'zero'; expected int"),
         ({"seed": True}, "seed is True; expected int"),
-        ({"baseline.max_lr": "1e-3"}, "baseline.max_lr is '1e-3'; expected float (write 0.001, not 1e-3)"),
+        ({"baseline.max_lr": "fast"}, "baseline.max_lr is 'fast'; expected float"),
+        ({"data.size": 8}, "data.size is 8; expected 16 to 1024"),
+        ({"data.channels": 2}, "data.channels: 2; known: 1, 3"),
+        ({"data.size": 64}, "data.size is 64, channels 1, classes [], but drawn faces are 48, 1 and []"),
+        ({"data.labels": "ferplus"}, "data.labels is ferplus, which needs source fer2013; data.source is synthetic"),
+        ({"data.source": "affectnet"}, "data.source: 'affectnet'; known: synthetic, folder, table, fer2013, rafdb"),
+        ({"data.archive": "x"}, "params key in data: 'archive'; known: source, input, classes"),
+        ({"compare.bootstrap_draws": 1000.5}, "compare.bootstrap_draws is 1000.5; expected int"),
+        ({"compare.bootstrap_draws": float("inf")}, "compare.bootstrap_draws is inf; expected int"),
         ({"baseline.dropout": 1.5}, "baseline.dropout is 1.5; expected 0 to 0.95"),
         ({"baseline.dropout": float("nan")}, "baseline.dropout is nan; expected 0 to 0.95"),
         ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1.0; expected 0 to 4"),
@@ -94,3 +102,20 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("name: [")
     with pytest.raises(UserError, match="not valid YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "section", "key", "value"),
+    [
+        ("weight_decay: 0.0005", "weight_decay: 1e-05", "baseline", "weight_decay", 1e-5),
+        ("weight_decay: 0.0005", "weight_decay: 5E-4", "baseline", "weight_decay", 5e-4),
+        ("bootstrap_draws: 10000", "bootstrap_draws: 1e3", "compare", "bootstrap_draws", 1000),
+        ("bootstrap_draws: 10000", "bootstrap_draws: 1000.0", "compare", "bootstrap_draws", 1000),
+    ],
+)
+def test_numbers_as_dvc_writes_them(tmp_path: Path, before: str, after: str, section: str, key: str, value) -> None:
+    text = (PRESETS / "demo.yaml").read_text()
+    assert before in text
+    (tmp_path / "params.yaml").write_text(text.replace(before, after, 1))
+    found = getattr(getattr(load_params(tmp_path / "params.yaml"), section), key)
+    assert (found, type(found)) == (value, type(value))

@@ -82,20 +82,17 @@ def _folds(raw: RawImages, count: int, seed: int) -> np.ndarray:
 
     together = _together(raw)
     parts = len(np.unique(together))
-    # Fewer subjects than folds: larger folds, so that each split still has a subject of its own.
-    folds = min(count, parts)
+    # Few subjects or images: fewer and larger folds, so that each split still has some of its own.
+    folds = min(count, parts, int(np.bincount(raw.labels).max()))
     least = 3 if count == FOLDS else 2
     if folds < least:
-        raise UserError(f"the images are of {parts} subjects or copies; expected at least {least} to split them")
+        raise UserError(f"too few images or subjects to split: {folds}; expected at least {least} of some class")
     fold_of = np.empty(len(together), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        try:
-            dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            for fold, (_, rows) in enumerate(dealt.split(np.empty((len(together), 1)), raw.labels, together)):
-                fold_of[rows] = fold
-        except ValueError:
-            raise UserError(f"every class has fewer than {folds} images; expected more, or given splits") from None
+        dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        for fold, (_, rows) in enumerate(dealt.split(np.empty((len(together), 1)), raw.labels, together)):
+            fold_of[rows] = fold
     return fold_of
 
 

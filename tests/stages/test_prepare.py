@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_sets import class_folders, picture, write_files
 from tiny_fer2013 import kaggle_files, kaggle_zip, png
 
 from emobench.errors import UserError
+from emobench.faces.card import images_digest
 from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
 from emobench.faces.synthetic import synthesize
 from emobench.layout import Layout
@@ -102,3 +104,45 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch) -> None:
     with pytest.raises(OSError, match="No space left"):
         run(params_with(synthetic=Synthetic(5, 5, 5, 0.0)), layout)
     assert outputs(layout) == []
+
+
+def test_a_folder_in_colour_with_subjects_unknown(tmp_path) -> None:
+    folder = write_files(tmp_path / "faces", class_folders(("",), ("anger", "happy", "bored"), each=12))
+    layout = Layout("mine", tmp_path / "out")
+    run(params_with(source="folder", input=str(folder), size=32, channels=3), layout)
+    imageset = load_imageset(layout.data)
+    assert imageset.images.shape == (36, 32, 32, 3)
+    assert isinstance(imageset.images, np.memmap)
+    assert imageset.classes == ("angry", "happy", "bored")
+    card = imageset.card
+    assert (card.size, card.channels, card.source, card.private) == (32, 3, "folder: faces", True)
+    assert (card.limited, card.groups, sum(card.counts.values())) == (False, False, 36)
+    assert card.counts == imageset.index["split"].value_counts().to_dict()
+    assert card.digest == images_digest(imageset.images, imageset.index)
+    audit = json.loads((layout.reports / "audit.json").read_text())
+    assert audit["classes"]["train"]["bored"] > 0
+    assert audit["said"][0] == "classes by synonym: anger is angry"
+    assert any("no splits: 80 % train" in line for line in audit["said"])
+    assert any(line.startswith("warning: subjects are unknown") for line in audit["said"])
+
+
+def test_a_table_with_subjects(tmp_path) -> None:
+    rows = [f"{k}.png,{'happy' if k % 2 else 'sad'},p{k // 4}" for k in range(40)]
+    files = {f"{k}.png": picture(k) for k in range(40)} | {"t.csv": "\n".join(["file,label,subject", *rows])}
+    layout = Layout("mine", tmp_path / "out")
+    run(params_with(source="table", input=str(write_files(tmp_path / "faces", files))), layout)
+    imageset = load_imageset(layout.data)
+    assert imageset.index.columns.tolist() == [*INDEX_COLUMNS, "group"]
+    assert imageset.index.groupby("group")["split"].nunique().max() == 1
+    assert imageset.index["group"].nunique() == 10
+    assert imageset.card.groups
+
+
+def test_placeholders_of_other_sets_stay_unless_asked_for(tmp_path) -> None:
+    black = png(np.zeros((48, 48, 3), np.uint8))
+    files = class_folders(("train", "val", "test"), ("happy", "sad")) | {"train/sad/black.png": black}
+    folder = write_files(tmp_path / "faces", files)
+    for wanted in (False, True):
+        layout = Layout("mine", tmp_path / f"out{wanted}")
+        run(params_with(source="folder", input=str(folder), channels=3, audit=Audit(3, wanted)), layout)
+        assert (~load_imageset(layout.data).kept).sum() == int(wanted)

@@ -67,7 +67,7 @@ def folder_members(path: Path) -> list[Member]:
             name = file.relative_to(path).as_posix()
             if not _is_litter(name) and file.is_file():
                 members.append(Member(name, file.stat().st_size, partial(file.open, "rb")))
-    return members
+    return sorted(members, key=lambda member: member.name)
 
 
 @contextmanager

@@ -56,14 +56,15 @@ def fitted(where: str, image: Image.Image, size: int, channels: int, box: Box | 
     left, top, right, bottom = box or (0, 0, width, height)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise UserError(f"{where}: the box {left:g}, {top:g}, {right:g}, {bottom:g} leaves its {width}x{height} pixels")
-    side = min(right - left, bottom - top)
-    cut = right - left != bottom - top
-    left, top = (left + right - side) / 2, (top + bottom - side) / 2
-    grey_or_rgb = _plain(image).convert("L" if channels == 1 else "RGB")
-    if (left, top, side, width, height) != (0, 0, size, size, size):
-        area = (left, top, left + side, top + side)
-        grey_or_rgb = grey_or_rgb.resize((size, size), Image.Resampling.BILINEAR, box=area)
-    return Picture(np.asarray(grey_or_rgb), cut, side < size)
+    left, top, width, height = round(left), round(top), round(right - left), round(bottom - top)
+    side = max(min(width, height), 1)
+    left, top = left + (width - side) // 2, top + (height - side) // 2
+    # Cropped first: a filter that is given a box looks at the pixels around it too.
+    square = image if image.size == (side, side) else image.crop((left, top, left + side, top + side))
+    square = _plain(square).convert("L" if channels == 1 else "RGB")
+    if side != size:
+        square = square.resize((size, size), Image.Resampling.BILINEAR)
+    return Picture(np.asarray(square), width != height, side < size)
 
 
 def _upright(image: Image.Image) -> Image.Image:
