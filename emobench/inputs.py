@@ -45,13 +45,7 @@ def use_preset(
     Raises:
         UserError: an unknown preset, or an input that is missing, not wanted or not of a known form.
     """
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.width, yaml.preserve_quotes = 4096, True
-    source = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
-    if not source.is_file():
-        raise unknown_name("preset", preset, [*sorted(path.stem for path in PRESETS.glob("*.yaml")), "or a .yaml file"])
+    yaml, source = _yaml(), _preset_file(preset)
     values, params = yaml.load(source.read_text(encoding="utf-8")), load_params(source)
     name, said = values["name"], [f"params.yaml: preset {preset!r}"]
     wants_images = params.data.source != "synthetic"
@@ -71,6 +65,23 @@ def use_preset(
             yaml.dump(values, file)
         load_params(temporary)
     return [*said, "next: dvc repro"]
+
+
+def _yaml() -> Any:
+    """A reader and writer that keeps comments and quotes."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    return yaml
+
+
+def _preset_file(preset: str) -> Path:
+    """The file of a preset. Raises UserError if there is none."""
+    source = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
+    if not source.is_file():
+        raise unknown_name("preset", preset, [*sorted(path.stem for path in PRESETS.glob("*.yaml")), "or a .yaml file"])
+    return source
 
 
 def _fill(values: Any, brought: dict[str, str | None], said: list[str]) -> None:

@@ -40,7 +40,7 @@ class Data:
     """Where the images come from, and how they are stored: squares of ``size`` pixels, grey or RGB (``channels``).
 
     ``classes``: their names in label order, needed where files hold numbers; none to find them. ``labels``: those in
-    the files, or the majority of the FER+ votes beside FER2013.
+    the files, or what most FER+ voters chose, beside FER2013.
     """
 
     source: str = choice("synthetic", "folder", "table", "fer2013", "rafdb", "jaffe", "kdef")

@@ -12,7 +12,6 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from emobench.faces.copies import exact_copies, near_copies
-from emobench.faces.imageset import INDEX_COLUMNS
 from emobench.faces.placeholders import REASONS, placeholder_reasons
 from emobench.faces.raw import RawImages
 from emobench.vocabulary import SPLITS
@@ -56,10 +55,8 @@ def audit_images(raw: RawImages, near_duplicate_distance: int, *, remove: bool =
         "near_duplicate_of": np.where(near >= 0, ids[near], None),
         "leaks": earliest[first] < ranks,
         "conflict": (lowest != highest)[first],
-    }
-    if raw.groups:
-        columns["group"] = [name or None for name in raw.groups]
-    table = pd.DataFrame(columns)[[*INDEX_COLUMNS, *(["group"] if raw.groups else [])]]
+    } | ({"group": [name or None for name in raw.groups]} if raw.groups else {})
+    table = pd.DataFrame(columns)
     # Not inferred: a column in which every value is missing keeps its type through parquet.
     text = [name for name in table if name not in ("label", "leaks", "conflict")]
     return table.astype(dict.fromkeys(text, "string"))

@@ -42,7 +42,8 @@ def write(folder: Path, rows: list[dict]) -> None:
     (folder / "README.md").write_text(
         "`make growth` writes `growth.csv` and `growth.svg`: processor seconds and memory of each part at growing "
         "sizes, every point in a process of its own on one core, with the slope between the two largest sizes on "
-        f"log-log axes.\nMemory that grows with images or configurations (slope above 0.5, more than {NOTED_MIB:.0f} MiB): {listed}.\n"
+        "log-log axes.\nMemory that grows with images or configurations (slope above 0.5, more than "
+        f"{NOTED_MIB:.0f} MiB): {listed}.\n"
     )
 
 

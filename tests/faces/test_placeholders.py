@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from emobench.faces.placeholders import placeholder_reasons, two_tone_share
-from emobench.faces.synthetic import synthesize
+from emobench.faces.synthetic.faces import synthesize
 
 
 def sign(kind: str, ground: int, ink: int, *, jpeg: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ from tiny_fer2013 import kaggle_files, kaggle_zip, png
 from emobench.errors import UserError
 from emobench.faces.card import images_digest
 from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
-from emobench.faces.synthetic import synthesize
+from emobench.faces.synthetic.faces import synthesize
 from emobench.layout import Layout
 from emobench.params import Audit, Params, Synthetic, load_params
 from emobench.stages.prepare import run

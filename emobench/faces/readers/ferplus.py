@@ -24,7 +24,7 @@ NAME = "Image name"
 
 
 def read_ferplus(where: str, tables: dict[str, Member], wanted: Wanted) -> RawImages:
-    """Reads FER2013's pixels with the majority of FER+ votes as labels.
+    """Reads FER2013's pixels with the emotion that most FER+ voters chose as label.
 
     Args:
         where: the archive, for messages.
@@ -45,33 +45,34 @@ def read_ferplus(where: str, tables: dict[str, Member], wanted: Wanted) -> RawIm
     order = stated_classes(wanted.classes) or canonical_order(emotions)
     if set(order) != set(emotions):
         raise UserError(f"params: data.classes is {list(order)}; the classes of FER+ are {', '.join(emotions)}")
-    chosen = majority(votes)
+    chosen = most_voted(votes)
     kept = [row for row, place in enumerate(chosen) if names[row] and 0 <= place < len(emotions)]
     labelled = [replace(rows[row], emotion=order.index(emotions[chosen[row]])) for row in kept]
     if not labelled:
-        raise UserError(f"{where}: no picture has a majority of FER+ votes for an emotion; expected at least one")
+        raise UserError(f"{where}: no picture whose FER+ votes favour one emotion; expected at least one")
     unnamed, open_ = sum(not name for name in names), int((chosen < 0).sum())
     said = [
-        f"labels: majority of the FER+ votes; {len(kept)} of {len(rows)} pictures kept, the others have no majority "
-        f"({open_}), are not named by FER+ ({unnamed}), or are voted unknown or no face"
+        f"labels: the emotion with most FER+ votes; {len(kept)} of {len(rows)} pictures kept, the others have a tie "
+        f"({open_}), no name in FER+ ({unnamed}), or are voted unknown or no face"
     ]
     return images_of(labelled, [f"csv/{row:06d}" for row in kept], order, wanted, said)
 
 
-def majority(votes: np.ndarray) -> np.ndarray:
-    """The column with more than half of the votes, by FER+'s own rule: single votes are outliers and don't count.
+def most_voted(votes: np.ndarray) -> np.ndarray:
+    """The choice with most votes (the paper's majority voting); its code for training asks for more than half.
 
     Args:
         votes: int (pictures, choices).
 
     Returns:
-        int64 (pictures,): a column, or -1 where none has a majority.
+        int64 (pictures,): a column, or -1 where two have as many.
 
-    >>> majority(np.array([[6, 3, 1], [5, 5, 0], [2, 1, 1]])).tolist()
+    >>> most_voted(np.array([[6, 3, 1], [5, 5, 0], [4, 3, 3]])).tolist()
     [0, -1, 0]
     """
-    counted = np.where(votes > 1, votes, 0)
-    return np.where(2 * counted.max(axis=1) > counted.sum(axis=1), counted.argmax(axis=1), -1)
+    most = votes.max(axis=1)
+    tied = (votes == most[:, None]).sum(axis=1) > 1
+    return np.where(tied, -1, votes.argmax(axis=1))
 
 
 def _votes(where: str, member: Member) -> tuple[list[str], np.ndarray]:

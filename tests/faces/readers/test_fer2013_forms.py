@@ -8,7 +8,7 @@ from tiny_fer2013 import csv_rows, csv_text, kaggle_files, noise, png
 from emobench.errors import UserError
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.fer2013 import read_fer2013
-from emobench.faces.readers.ferplus import EMOTIONS, OTHERS, majority
+from emobench.faces.readers.ferplus import EMOTIONS, OTHERS, most_voted
 from emobench.faces.splitting import with_splits
 from emobench.vocabulary import CLASSES
 
@@ -81,7 +81,7 @@ def votes_text(rows) -> str:
 
 
 def ferplus(tmp_path, *, unnamed: int = 0):
-    """21 pictures; every emotion of FER+ in train, then unknown, no face, and one without majority."""
+    """21 pictures; every emotion of FER+ in train, then unknown, no face, and one with a tie."""
     rows = csv_rows()
     order = sorted(range(21), key=lambda row: rows[row][2] != "Training")
     votes = {}
@@ -117,10 +117,9 @@ def test_ferplus_votes_are_not_used_unasked_and_that_is_said(tmp_path) -> None:
     assert "the FER+ votes in fer2013new.csv are not used; params data.labels: ferplus takes them" in raw.said
 
 
-def test_majority_is_that_of_ferplus() -> None:
-    votes = np.array([[6, 4, 0], [5, 5, 0], [1, 1, 1], [3, 1, 1], [4, 3, 2], [0, 2, 8]])
-    # The fourth: single votes don't count, so that 3 are all votes. The fifth: 4 of 9 are no majority.
-    assert majority(votes).tolist() == [0, -1, -1, 0, -1, 2]
+def test_the_most_voted_wins_and_a_tie_is_open() -> None:
+    votes = np.array([[6, 4, 0], [5, 5, 0], [1, 1, 1], [3, 1, 1], [4, 3, 3], [0, 2, 8]])
+    assert most_voted(votes).tolist() == [0, -1, -1, 0, 0, 2]
 
 
 def test_votes_that_do_not_fit(tmp_path) -> None:

@@ -13,8 +13,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from emobench.errors import UserError
-from emobench.faces.canvas import SIZE
-from emobench.faces.drawing import render
+from emobench.faces.synthetic.canvas import SIZE
+from emobench.faces.synthetic.drawing import render
 from emobench.vocabulary import CLASSES, concept_set
 
 Columns = dict[str, np.ndarray]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from emobench.errors import UserError
-from emobench.faces import canvas, drawing
-from emobench.faces.synthetic import (
+from emobench.faces.synthetic import canvas, drawing
+from emobench.faces.synthetic.faces import (
     EXPRESSION,
     IDENTITY,
     concept_values,

@@ -1,7 +1,7 @@
 """Draws grey faces from numbers, many faces at a time.
 
 A face is a mapping from parameter name to float32 (faces,): the pose, the identity and the expression (see
-emobench.faces.synthetic for their ranges). Face coordinates: u to the right, v down, the middle of the head at 0;
+emobench.faces.synthetic.faces for their ranges). Face coordinates: u to the right, v down, the middle of the head at 0;
 half the picture's side is 1 before the pose's scale. Each painter draws one part; shares of darkening, lengths and
 bends in it are set by eye.
 """
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 
-from emobench.faces.canvas import SIDE, SIZE, Sheet, blob, cover, disc, stroke
+from emobench.faces.synthetic.canvas import SIDE, SIZE, Sheet, blob, cover, disc, stroke
 from emobench.progress import progress
 
 CHUNK = 8
