@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tiny_fer2013 import noise
 
-from emobench.faces.copies import MIN_CORRELATION, exact_copies, near_copies, perceptual_hashes
+from emobench.faces.copies import MIN_CORRELATION, SMALL, exact_copies, near_copies, perceptual_hashes, small_grey
 
 COUNT = 110
 
@@ -61,3 +61,19 @@ def test_a_moved_and_a_lighter_copy_are_near_and_another_picture_is_not() -> Non
 def test_uniform_images_are_near_copies_of_nothing() -> None:
     images = np.stack([np.full((48, 48), level, np.uint8) for level in (0, 1, 200)])
     assert near_copies(images, exact_copies(images), 64).tolist() == [-1, -1, -1]
+
+
+def test_copies_among_large_pictures_in_colour() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 200, (3, 6, 6, 3)).astype(np.uint8)
+    images = np.kron(coarse, np.ones((1, 20, 20, 1), np.uint8))
+    brighter = images[0] + 20
+    images = np.stack([images[0], images[1], brighter, images[2], images[1]])
+    first = exact_copies(images)
+    assert first.tolist() == [0, 1, 2, 3, 1]
+    assert near_copies(images, first, 4).tolist() == [-1, -1, 0, -1, -1]
+    grey = small_grey(images)
+    assert (grey.shape, grey.dtype) == ((5, SMALL, SMALL), np.uint8)
+    small = rng.integers(0, 256, (2, 48, 48), dtype=np.uint8)
+    assert small_grey(small) is small
+    assert small_grey(images[:, :48, :40]).shape == (5, 48, 40)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from small_sets import class_folders, picture, write_files
 from tiny_fer2013 import kaggle_files, kaggle_zip, png
 
@@ -146,3 +147,5 @@ def test_placeholders_of_other_sets_stay_unless_asked_for(tmp_path) -> None:
         layout = Layout("mine", tmp_path / f"out{wanted}")
         run(params_with(source="folder", input=str(folder), channels=3, audit=Audit(3, wanted)), layout)
         assert (~load_imageset(layout.data).kept).sum() == int(wanted)
+        with Image.open(layout.artifacts / "removed.png") as sheet:
+            assert sheet.mode == "RGB"
