@@ -1,0 +1,93 @@
+"""A graph of operations with the tensors that they use: it runs, and it can be sent to other processes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+
+class Program:
+    """Calling it runs the graph. Its tensors share memory with the network's and need no gradient.
+
+    A node's ``meta`` has its ``shape`` (the number of images and what depends on it as text, such as ``s0`` or
+    ``64*s0``) and its ``sizes`` for the example that it was captured with, both None for what is no tensor.
+    """
+
+    def __init__(self, graph: fx.Graph, tensors: Mapping[str, Tensor]) -> None:
+        names = dict.fromkeys(node.target for node in graph.nodes if node.op == "get_attr")
+        self.graph, self.tensors = graph, {name: tensors[name].detach() for name in names}
+        graph.lint()
+        self._module = fx.GraphModule(self.tensors, graph)
+
+    def __call__(self, *values: Any) -> Any:
+        """What the graph puts out."""
+        return self._module(*values)
+
+    def __reduce__(self) -> tuple:
+        nodes = [
+            (node.name, node.op, _portable(node.target), _with_names((node.args, node.kwargs)), node.meta)
+            for node in self.graph.nodes
+        ]
+        # As NumPy arrays: joblib maps those into memory once for all processes.
+        arrays = {name: value.cpu().numpy() for name, value in self.tensors.items()}
+        return _rebuilt, (nodes, arrays, str(self.device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next((value.device for value in self.tensors.values()), torch.device("cpu"))
+
+    @property
+    def images(self) -> str:
+        """How the number of images is written in a node's ``shape``."""
+        return next(node for node in self.graph.nodes if node.op == "placeholder").meta["shape"][0]
+
+    def node(self, name: str) -> fx.Node:
+        """The node of that name."""
+        return next(node for node in self.graph.nodes if node.name == name)
+
+
+class _Named:
+    """Stands for a node, or for an operation of torch, where these can't be pickled."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _portable(target: Any) -> Any:
+    return _Named(str(target)) if isinstance(target, torch._ops.OpOverload) else target
+
+
+def _with_names(values: Any) -> Any:
+    """Arguments with every node replaced by its name, in plain tuples, lists and dicts."""
+    if isinstance(values, fx.Node):
+        return _Named(values.name)
+    if isinstance(values, dict):
+        return {key: _with_names(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_with_names(value) for value in values]
+    return values
+
+
+def _with_nodes(values: Any, nodes: Mapping[str, fx.Node]) -> Any:
+    """The inverse of ``_with_names``."""
+    if isinstance(values, _Named):
+        return nodes[values.name]
+    if isinstance(values, dict):
+        return {key: _with_nodes(value, nodes) for key, value in values.items()}
+    return [_with_nodes(value, nodes) for value in values] if isinstance(values, list) else values
+
+
+def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str) -> Program:
+    """The inverse of ``Program.__reduce__``."""
+    graph, nodes = fx.Graph(), {}
+    for name, kind, target, arguments, meta in described:
+        if isinstance(target, _Named):
+            namespace, operation, overload = target.name.split(".")
+            target = getattr(getattr(getattr(torch.ops, namespace), operation), overload)
+        args, kwargs = _with_nodes(arguments, nodes)
+        nodes[name] = graph.create_node(kind, target, tuple(args), kwargs, name)
+        nodes[name].meta = meta
+    return Program(graph, {name: torch.tensor(value).to(device) for name, value in arrays.items()})
