@@ -124,7 +124,9 @@ def _exported(model: nn.Module, example: Tensor) -> Program:
                 "sizes": tuple(size if isinstance(size, int) else size.node.hint for size in value.shape),
             }
     names = {node.target for node in nodes if node.op == "get_attr"}
-    return Program(_plain(module.graph), {name: _attribute(module, name) for name in names})
+    graph = _plain(module.graph)
+    images = next(node for node in graph.nodes if node.op == "placeholder").meta["shape"][0]
+    return Program(graph, {name: _attribute(module, name) for name in names}, images)
 
 
 def _plain(graph: fx.Graph) -> fx.Graph:

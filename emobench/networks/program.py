@@ -13,11 +13,14 @@ class Program:
 
     A node's ``meta`` has its ``shape`` (the number of images and what depends on it as text, such as ``s0`` or
     ``64*s0``) and its ``sizes`` for the example that it was captured with, both None for what is no tensor.
+    ``images`` is how the number of images is written there.
     """
 
-    def __init__(self, graph: fx.Graph, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, graph: fx.Graph, tensors: Mapping[str, Tensor], images: str) -> None:
         names = dict.fromkeys(node.target for node in graph.nodes if node.op == "get_attr")
-        self.graph, self.tensors = graph, {name: tensors[name].detach() for name in names}
+        self.graph, self.tensors, self.images = graph, {name: tensors[name].detach() for name in names}, images
+        for node in graph.nodes:
+            node.meta = {"shape": None, "sizes": None} | node.meta
         graph.lint()
         self._module = fx.GraphModule(self.tensors, graph)
 
@@ -32,17 +35,12 @@ class Program:
         ]
         # As NumPy arrays: joblib maps those into memory once for all processes.
         arrays = {name: value.cpu().numpy() for name, value in self.tensors.items()}
-        return _rebuilt, (nodes, arrays, str(self.device))
+        return _rebuilt, (nodes, arrays, str(self.device), self.images)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return next((value.device for value in self.tensors.values()), torch.device("cpu"))
-
-    @property
-    def images(self) -> str:
-        """How the number of images is written in a node's ``shape``."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder").meta["shape"][0]
 
     def node(self, name: str) -> fx.Node:
         """The node of that name."""
@@ -80,7 +78,7 @@ def _with_nodes(values: Any, nodes: Mapping[str, fx.Node]) -> Any:
     return [_with_nodes(value, nodes) for value in values] if isinstance(values, list) else values
 
 
-def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str) -> Program:
+def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str, images: str) -> Program:
     """The inverse of ``Program.__reduce__``."""
     graph, nodes = fx.Graph(), {}
     for name, kind, target, arguments, meta in described:
@@ -90,4 +88,4 @@ def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str)
         args, kwargs = _with_nodes(arguments, nodes)
         nodes[name] = graph.create_node(kind, target, tuple(args), kwargs, name)
         nodes[name].meta = meta
-    return Program(graph, {name: torch.tensor(value).to(device) for name, value in arrays.items()})
+    return Program(graph, {name: torch.tensor(value).to(device) for name, value in arrays.items()}, images)

@@ -1,0 +1,123 @@
+"""What a folder says of its network: where it came from, what it takes and puts out, and its layers."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from emobench.errors import UserError
+
+FILE = "network.json"
+
+
+@dataclass(frozen=True)
+class InputCard:
+    """What a network takes, and how stored pictures become that.
+
+    Pictures are turned to ``channels``, resized to ``size / crop`` and cropped in the centre to ``size``; grey values
+    0 to 255 become ``range``, then ``mean`` is taken off and ``std`` divides, where given.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: str = "bilinear"
+    crop: float = 1.0
+
+
+@dataclass(frozen=True)
+class LayerCard:
+    """A layer with units.
+
+    Attributes:
+        name: its parameters' name without ``.weight``.
+        kind: ``conv1d``, ``conv2d``, ``conv3d``, ``depthwise``, ``grouped`` or ``linear``.
+        units: rows of the weight.
+        axis: where the units are in the outputs: 1 (convolutions) or -1 (linear layers).
+        grid: (height, width) of the outputs; empty if there is none.
+        tokens: outputs an image where they are a sequence; 0 else.
+        prefix: how many of the first tokens stand for no part of the image (cls, registers).
+        weight: the weight's name in the state dict.
+        bias: the bias's name, None without one.
+        calls: how often a forward pass uses the layer; an edit changes all of them.
+        products: multiplications for an image, all calls together.
+        way: how edits are evaluated: ``quick`` (only what changes, up to the next linear layer), ``cut`` (what follows
+            the layer) or ``whole`` (all of the network).
+    """
+
+    name: str
+    kind: str
+    units: int
+    axis: int
+    grid: tuple[int, ...]
+    tokens: int
+    prefix: int
+    weight: str
+    bias: str | None
+    calls: int
+    products: int
+    way: str
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """A network without its weights.
+
+    Attributes:
+        architecture: as in params: ``vggnet``, ``timm/NAME``, ``FILE.py:FUNCTION``, ...
+        options: for its builder.
+        weights: sha256 of the weights.
+        input: what it takes.
+        classes: names of the outputs, in their order.
+        agrees: whether two passes over the same images gave the same logits.
+        layers: in the order of computation.
+        output: which of several outputs holds the logits; None if there is one.
+        digest: sha256 that a ``.pt2`` file must have.
+        whole: why the network has no graph, so that all of it runs for every edit; empty if it has one.
+    """
+
+    architecture: str
+    options: dict[str, Any]
+    weights: str
+    input: InputCard
+    classes: tuple[str, ...]
+    agrees: bool
+    layers: tuple[LayerCard, ...]
+    output: str | int | None = None
+    digest: str | None = None
+    whole: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``network.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "NetworkCard":
+        """The inverse of ``to_json``. Raises TypeError or KeyError for anything else."""
+        known = dict(values)
+        known["input"] = InputCard(**{name: _tuple(value) for name, value in known["input"].items()})
+        known["layers"] = tuple(
+            LayerCard(**{name: _tuple(value) for name, value in layer.items()}) for layer in known["layers"]
+        )
+        return cls(**known | {"classes": tuple(known["classes"])})
+
+    @classmethod
+    def read(cls, folder: Path) -> "NetworkCard":
+        """Reads ``network.json``.
+
+        Raises:
+            UserError: there is none, or it is no card.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise UserError(f"no {path}; run the stage 'network' first (dvc repro network)")
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path} is not a network's card ({type(error).__name__}: {error})") from None
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,206 @@
+"""Any network cut in two at one or several layers: what their edits cannot change, run once, and the rest.
+
+"Depends on a scale or a shift" is the whole rule. The prefix gives the first edited outputs without their bias, and
+every other value that the rest needs (residuals); shared modules, branches and several layers need nothing more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from emobench.errors import UserError, unknown_name
+from emobench.networks.graph import ExportError, answer, answers_alike, capture
+from emobench.networks.layers import Layer, depends_on, layers_of
+from emobench.networks.program import Program
+from emobench.networks.whole import scaled, unit_modules
+
+aten = torch.ops.aten
+
+
+class Cut:
+    """``suffix(prefix(inputs), scales)`` are the logits of an edit of ``layers``. It can be pickled.
+
+    Attributes:
+        layers: names, in the order that was asked for.
+        units: layer to how many rows its weight has.
+        bias: layer to its own bias (units,); zeros without one.
+        way: ``cut``, or ``whole`` if the network has no graph; ``reason`` then says why.
+    """
+
+    way, reason = "cut", ""
+
+    def __init__(self, program: Program, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layer.name for layer in layers)
+        self.axis = {layer.name: layer.axis for layer in layers}
+        self.units = {layer.name: layer.units for layer in layers}
+        self.calls = {layer.name: len(layer.sites) for layer in layers}
+        self.bias = {
+            layer.name: program.tensors[layer.weight].new_zeros(layer.units)
+            if layer.bias is None
+            else program.tensors[layer.bias]
+            for layer in layers
+        }
+        self.before, self.after, self.edited = _split(program, layers)
+
+    def prefix(self, inputs: Tensor) -> tuple:
+        """All values that the suffix needs, for what the network takes. Some say how many images there are."""
+        return self.before(inputs)
+
+    def suffix(self, live: tuple, scales: Mapping[str, Tensor], shifts: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits (images, classes), differentiable in scales and shifts.
+
+        Args:
+            live: from ``prefix``, the same images.
+            scales: layer to (units,); a layer that isn't named stays as it is.
+            shifts: layer to (units,); where none is named the layer's own bias stays.
+        """
+        pairs = []
+        for layer in self.layers:
+            bias = self.bias[layer]
+            pairs += [scales.get(layer, torch.ones_like(bias)), (shifts or {}).get(layer, bias)]
+        return self.after(*live, *pairs)
+
+
+class WholeCut:
+    """The same for a network without a graph: all of it runs for every edit, with hooks that scale and shift."""
+
+    way = "whole"
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], reason: str) -> None:
+        modules = unit_modules(model)
+        for layer in layers:
+            if layer not in modules:
+                raise unknown_name("layer", layer, modules)
+        self.layers, self.reason, self.model = tuple(layers), reason, model
+        self.axis = {layer: -1 if isinstance(modules[layer], nn.Linear) else 1 for layer in layers}
+        self.units = {layer: len(modules[layer].weight) for layer in layers}
+        self.bias = {
+            layer: modules[layer].weight.new_zeros(self.units[layer])
+            if modules[layer].bias is None
+            else modules[layer].bias.detach()
+            for layer in layers
+        }
+
+    def prefix(self, inputs: Tensor) -> tuple:
+        """The inputs themselves."""
+        return (inputs,)
+
+    def suffix(self, live: tuple, scales: Mapping[str, Tensor], shifts: Mapping[str, Tensor] | None = None) -> Tensor:
+        """As for ``Cut``."""
+        with scaled(self.model, scales, shifts or {}):
+            return answer(self.model, live[0])
+
+
+def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut | WholeCut:
+    """Cuts a network at the layers that are to be edited.
+
+    Args:
+        model: in evaluation mode; or a Network.
+        layers: a layer, or several, each once.
+        example: what the network takes, at least one image.
+
+    Raises:
+        UserError: no such layer, a network that answers differently twice, or one that puts out no logits.
+        ValueError: no layer, a layer twice, or the model is in training mode.
+    """
+    model = getattr(model, "model", model)
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"layers to edit are {names}; expected at least one, each once")
+    if model.training:
+        raise ValueError("the model is in training mode: dropout and BatchNorm would change with every run")
+    if not answers_alike(model, example[:2]):
+        raise UserError(
+            "the network answers differently when asked twice (a dropout that stays on in evaluation?); no edit of it can be judged"
+        )
+    try:
+        program = capture(model, example)
+    except ExportError as error:
+        return WholeCut(model, names, str(error))
+    known = layers_of(program)
+    for name in names:
+        if name not in known:
+            raise unknown_name("layer", name, known)
+    return Cut(program, [known[name] for name in names])
+
+
+def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program, dict[str, str]]:
+    """The programs before and after the edits, and layer to the name of its first edited output."""
+    of = {site: layer for layer in layers for site in layer.sites}
+    nodes = list(program.graph.nodes)
+    depends = depends_on(program, [node for node in nodes if node.name in of])
+    first = {node for node in nodes if node.name in of and node.args[0] not in depends}
+    live = _live(nodes, depends, first)
+    before, known = fx.Graph(), {}
+    for node in nodes:
+        if node.op != "output" and (node not in depends or node in first):
+            known[node] = before.node_copy(node, known.__getitem__)
+            if node in first:
+                known[node].args = _bias_free(node, known)
+    before.output(tuple(known[node] for node in live))
+    before.eliminate_dead_code()
+    after, known, edited = fx.Graph(), {}, {}
+    for node in live:
+        known[node] = placeholder(after, node)
+    pairs = {
+        layer.name: (after.placeholder(f"scale_{i}"), after.placeholder(f"shift_{i}")) for i, layer in enumerate(layers)
+    }
+    for node in nodes:
+        if node.op == "get_attr":
+            known[node] = after.node_copy(node)
+        elif node.op == "output":
+            after.output(known[node.args[0]])
+        elif node.name in of:
+            known[node] = _affine(after, node, node in first, known, pairs[of[node.name].name], of[node.name].axis)
+            edited.setdefault(of[node.name].name, known[node].name)
+        elif node in depends:
+            known[node] = after.node_copy(node, known.__getitem__)
+    after.eliminate_dead_code()
+    tensors, images = program.tensors, program.images
+    return Program(before, tensors, images), Program(after, tensors, images), edited
+
+
+def _live(nodes: list[fx.Node], depends: set[fx.Node], first: set[fx.Node]) -> list[fx.Node]:
+    """What the rest needs: the first edited outputs, and every value that doesn't depend on an edit and is used later."""
+    found: dict[fx.Node, None] = {}
+    for node in nodes:
+        if node in first:
+            found[node] = None
+        elif node in depends:
+            found |= {n: None for n in node.all_input_nodes if n not in depends and n.op != "get_attr"}
+    return list(found)
+
+
+def _affine(
+    graph: fx.Graph,
+    node: fx.Node,
+    cached: bool,
+    known: Mapping[fx.Node, fx.Node],
+    pair: tuple[fx.Node, fx.Node],
+    axis: int,
+) -> fx.Node:
+    """Scale * (bias-free output) + shift, with scale and shift along the units."""
+    raw = known.get(node) if cached else graph.node_copy(node, known.__getitem__)
+    if not cached:
+        raw.args = _bias_free(node, known)
+    if axis == 1 and len(node.meta["shape"]) > 2:
+        shape = (-1, *[1] * (len(node.meta["shape"]) - 2))
+        pair = tuple(graph.call_function(aten.reshape.default, (value, shape)) for value in pair)
+    scale, shift = pair
+    result = graph.call_function(aten.addcmul.default, (shift, raw, scale))
+    result.meta = dict(node.meta)
+    return result
+
+
+def _bias_free(node: fx.Node, known: Mapping[fx.Node, fx.Node]) -> tuple[Any, ...]:
+    args = fx.map_arg(node.args, known.__getitem__)
+    return (*args[:2], None, *args[3:]) if len(args) > 2 else args
+
+
+def placeholder(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """A new input of a graph that stands for another graph's node."""
+    new = graph.placeholder(node.name)
+    new.meta = dict(node.meta)
+    return new

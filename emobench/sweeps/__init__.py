@@ -1,0 +1,1 @@
+"""Evaluating many edits of a network: network, layer and scales in, logits out."""

@@ -1,0 +1,127 @@
+"""Evaluating edits of one layer without running what comes before it, and running what follows as seldom as possible.
+
+Scaling a row of a layer's weight scales that unit's output, so the bias-free output is computed once. As long as
+everything acts on each unit alone (networks.front) that much is one form; if the next operation is linear, only the
+part of it that changed between two configurations is computed again, and before the logits configurations of the same
+few values are one matrix product (planning). Elsewhere all that depends on the edit runs for each configuration.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from torch import Tensor, nn
+
+from emobench.networks.cut import Cut, WholeCut, cut
+from emobench.sweeps.fronts import FrontRun, PlainRun
+from emobench.sweeps.planning import changes, groups
+
+BLOCK_IMAGES = 256
+BLOCK_BYTES = 2**25
+"""Images are taken through all configurations in blocks: few enough for the caches, enough for quick products."""
+
+
+class SuffixEvaluator:
+    """Logits of a network whose one layer is edited, for many edits of the same layer and the same images.
+
+    Args:
+        model: in evaluation mode; or a Network; or what ``cut`` made of one, to cut it once for many evaluators.
+        layer: its name, as ``unit_layers`` has it.
+        inputs: what the network takes, (images, ...), on its device.
+
+    Raises:
+        UserError: no such layer, NaN among the outputs that it computes, or a network that can't be cut.
+        ValueError: the model is in training mode.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor) -> None:
+        at = model if isinstance(model, Cut | WholeCut) else cut(model, layer, inputs[:2])
+        if at.layers != (layer,):
+            raise ValueError(f"the network was cut at {', '.join(at.layers)}; expected {layer}")
+        self.layer, self.units, self.images = layer, at.units[layer], len(inputs)
+        self._bias = at.bias[layer]
+        self._run = FrontRun(at, layer) if at.way == "cut" and at.calls[layer] == 1 else PlainRun(at, layer)
+        # Hooks on one network can't serve several threads.
+        self._alone = at.way == "whole"
+        size = block_images(self._run)
+        self._sizes = [len(part) for part in inputs.split(size)]
+        self._blocks = self._on_each(self._run.cached, inputs.split(size))
+
+    @torch.no_grad()
+    def logits(self, scale: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Logits with the layer's output replaced by scale * (bias-free output) + shift.
+
+        Args:
+            scale: (units,) or (configs, units). Configurations that follow each other are quick where few units differ.
+            shift: the same shape; None for the layer's own bias, unscaled (the seed's edit).
+
+        Returns:
+            (images, classes) or (configs, images, classes), float32.
+
+        Raises:
+            ValueError: shapes that don't fit, or values that are not finite.
+        """
+        scales = self._checked("scale", scale)
+        shifts = self._bias.expand(scales.shape) if shift is None else self._checked("shift", shift)
+        if shifts.shape != scales.shape or (shift is not None and shift.ndim != scale.ndim):
+            raise ValueError(f"shift is {tuple(shift.shape)} and scale {tuple(scale.shape)}; expected the same shape")
+        alike = []
+        if self._run.last and self._run.groups_fit(max(self._sizes)):
+            own = None if shift is None else shifts
+            alike = groups(scales, own, self._bias, homogeneous=self._run.front.homogeneous)
+        singly = sorted(set(range(len(scales))) - {config for group in alike for config in group.configs.tolist()})
+        single = scales[singly], shifts[: len(singly)] if shift is None else shifts[singly]
+        rows = changes(*single, self._run.last) if self._run.changes else [None] * len(singly)
+
+        def block_logits(block: Any) -> Tensor:
+            found: list[Tensor | None] = [None] * len(scales)
+            for config, logits in zip(singly, self._run.logits(block, *single, rows), strict=True):
+                found[config] = logits.clone()
+            for group in alike:
+                together = self._run.group_logits(block, group, scales[group.configs])
+                for config, logits in zip(group.configs.tolist(), together, strict=True):
+                    found[config] = logits
+            return torch.stack(found)
+
+        result = torch.cat(self._on_each(block_logits, self._blocks), dim=1)
+        return result.reshape(*scale.shape[:-1], *result.shape[1:])
+
+    def unedited(self) -> Tensor:
+        """Logits (images, classes) of the network as it is, by the same computation: bit-equal to a scale of one."""
+        return self.logits(torch.ones(self.units, device=self._bias.device))
+
+    def _checked(self, name: str, values: Tensor) -> Tensor:
+        """(units,) or (configs, units) to float32 (configs, units)."""
+        if values.ndim not in (1, 2) or values.shape[-1] != self.units:
+            expected = f"({self.units},) or (configs, {self.units})"
+            raise ValueError(f"{name} is {tuple(values.shape)} for {self.layer}; expected {expected}")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity")
+        return values.reshape(-1, self.units).to(self._bias.device, self._bias.dtype)
+
+    def _on_each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """Applies a function without gradients to each item, one item a core instead of one operation on all cores.
+
+        The operations are short: cores that wait for each other at the end of each of them, beside other processes,
+        took ten times as long. An accelerator has its own order.
+        """
+
+        @torch.no_grad()
+        def call(item: Any) -> Any:
+            return function(item)
+
+        threads = torch.get_num_threads()
+        if self._alone or self._bias.device.type != "cpu" or threads == 1 or len(items) == 1:
+            return [call(item) for item in items]
+        torch.set_num_threads(1)
+        try:
+            return Parallel(n_jobs=threads, backend="threading")(delayed(call)(item) for item in items)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def block_images(run: FrontRun | PlainRun) -> int:
+    """How many images are taken through all configurations at a time."""
+    return min(BLOCK_IMAGES, max(1, BLOCK_BYTES // run.image_bytes)) if isinstance(run, FrontRun) else 64
