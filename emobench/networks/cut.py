@@ -48,6 +48,12 @@ class Cut:
         """All values that the suffix needs, for what the network takes. Some say how many images there are."""
         return self.before(inputs)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each value of ``prefix`` is: ``rows`` (images first), ``images`` (their number) or ``other``."""
+        outputs = next(node for node in self.before.graph.nodes if node.op == "output").args[0]
+        return tuple(_kind(node, self.before.images) for node in outputs)
+
     def suffix(self, live: tuple, scales: Mapping[str, Tensor], shifts: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits (images, classes), differentiable in scales and shifts.
 
@@ -82,6 +88,8 @@ class WholeCut:
             else modules[layer].bias.detach()
             for layer in layers
         }
+
+    kinds = ("rows",)
 
     def prefix(self, inputs: Tensor) -> tuple:
         """The inputs themselves."""
@@ -124,6 +132,23 @@ def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut |
         if name not in known:
             raise unknown_name("layer", name, known)
     return Cut(program, [known[name] for name in names])
+
+
+def _kind(node: fx.Node, images: str) -> str:
+    if node.meta["shape"]:
+        return "rows" if node.meta["shape"][0] == images else "other"
+    return "images" if node.target is aten.sym_size.int and node.args[1] == 0 else "other"
+
+
+def taken(live: tuple, kinds: Sequence[str], rows: Tensor) -> tuple:
+    """The values of some of the images; none of them may be ``other``."""
+    return tuple(value[rows] if kind == "rows" else len(rows) for value, kind in zip(live, kinds, strict=True))
+
+
+def joined(parts: Sequence[tuple], kinds: Sequence[str]) -> tuple:
+    """The values of several blocks as those of one; none of them may be ``other``."""
+    columns = zip(*parts, strict=True)
+    return tuple(torch.cat(some) if kind == "rows" else sum(some) for some, kind in zip(columns, kinds, strict=True))
 
 
 def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program, dict[str, str]]:

@@ -17,11 +17,12 @@ class VGGNet(nn.Module):
     Args:
         width: scales the channels of the convolutions and of lin1 and lin2; 1.0 is the published network.
         dropout: probability after lin1 and lin2.
+        classes: how many.
 
-    Input (images, 1, 40, 40) in [0, 1]; output logits (images, 7).
+    Input (images, 1, 40, 40) in [0, 1]; output logits (images, classes).
     """
 
-    def __init__(self, width: float = 1.0, dropout: float = 0.2) -> None:
+    def __init__(self, width: float = 1.0, dropout: float = 0.2, classes: int = 7) -> None:
         super().__init__()
         previous = 1
         for block, published in enumerate(CHANNELS, start=1):
@@ -34,11 +35,11 @@ class VGGNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.lin1 = nn.Linear(previous * 4, hidden)
         self.lin2 = nn.Linear(hidden, hidden)
-        self.lin3 = nn.Linear(hidden, 7)
+        self.lin3 = nn.Linear(hidden, classes)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (images, 7)."""
+        """Logits (images, classes)."""
         return self.forward_after(None, images)
 
     def forward_after(self, layer: str | None, outputs: torch.Tensor) -> torch.Tensor:

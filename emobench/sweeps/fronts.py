@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from emobench.errors import UserError
-from emobench.networks.cut import Cut, WholeCut, placeholder
+from emobench.networks.cut import Cut, WholeCut, joined, placeholder
 from emobench.networks.front import front_of
 from emobench.networks.layers import depends_on
 from emobench.networks.program import Program
@@ -74,7 +74,6 @@ class FrontRun:
         self.changes = self.front.linear is not None
         self._raw = start.args[1].name
         self._names = [node.name for node in after.graph.nodes if node.op == "placeholder"]
-        self._first = [node.meta["shape"] for node in after.graph.nodes if node.op == "placeholder"]
         entry = after.node(self.front.linear or self.front.end)
         self._entry = entry.meta["sizes"]
         self.rest, self._needed = rest_of(after, entry)
@@ -147,15 +146,17 @@ class FrontRun:
 
     def _live(self, batch: Tensor) -> dict[str, Any]:
         """The values before the cut by name. In parts that fit the caches, if all of them have the images first."""
+        names, kinds = self._names[: len(self.cut.kinds)], self.cut.kinds
         kept = {self._raw, *self.front.bases, *self._needed}
-        names = self._names[: len(self._names) - 2 * len(self.cut.layers)]
         wanted = [index for index, name in enumerate(names) if name in kept]
-        first = self._first
-        whole = any(first[index] is None or first[index][0] != self.cut.after.images for index in wanted)
-        parts = [self.cut.prefix(part) for part in batch.split(len(batch) if whole else PREFIX_BATCH)]
-        if len(parts) == 1:
-            return {names[index]: parts[0][index] for index in wanted}
-        return {names[index]: torch.cat([part[index] for part in parts]) for index in wanted}
+        kinds = [kinds[index] for index in wanted]
+        size = len(batch) if "other" in kinds else PREFIX_BATCH
+        parts = []
+        for part in batch.split(size):
+            live = self.cut.prefix(part)
+            parts.append(tuple(live[index] for index in wanted))
+        values = parts[0] if len(parts) == 1 else joined(parts, kinds)
+        return dict(zip((names[index] for index in wanted), values, strict=True))
 
     def _units_first(self, values: Tensor | None) -> Tensor | None:
         """(images, ..., units, ...) to (units, positions, images): then the outputs of some units lie together."""

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from torch import Tensor, nn
 
 from emobench.networks.cut import Cut, WholeCut, cut
+from emobench.networks.network import Pictures
 from emobench.sweeps.fronts import FrontRun, PlainRun
 from emobench.sweeps.planning import changes, groups
 
@@ -28,7 +29,7 @@ class SuffixEvaluator:
     Args:
         model: in evaluation mode; or a Network; or what ``cut`` made of one, to cut it once for many evaluators.
         layer: its name, as ``unit_layers`` has it.
-        inputs: what the network takes, (images, ...), on its device.
+        inputs: what the network takes, (images, ...), on its device; or a ``Pictures``, which makes them by blocks.
 
     Raises:
         UserError: no such layer, NaN among the outputs that it computes, or a network that can't be cut.
@@ -36,7 +37,7 @@ class SuffixEvaluator:
     """
 
     @torch.no_grad()
-    def __init__(self, model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor) -> None:
+    def __init__(self, model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor | Pictures) -> None:
         at = model if isinstance(model, Cut | WholeCut) else cut(model, layer, inputs[:2])
         if at.layers != (layer,):
             raise ValueError(f"the network was cut at {', '.join(at.layers)}; expected {layer}")
@@ -46,8 +47,9 @@ class SuffixEvaluator:
         # Hooks on one network can't serve several threads.
         self._alone = at.way == "whole"
         size = block_images(self._run)
-        self._sizes = [len(part) for part in inputs.split(size)]
-        self._blocks = self._on_each(self._run.cached, inputs.split(size))
+        starts = range(0, len(inputs), size)
+        self._most = min(size, len(inputs))
+        self._blocks = self._on_each(lambda start: self._run.cached(inputs[start : start + size]), starts)
 
     @torch.no_grad()
     def logits(self, scale: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -68,7 +70,7 @@ class SuffixEvaluator:
         if shifts.shape != scales.shape or (shift is not None and shift.ndim != scale.ndim):
             raise ValueError(f"shift is {tuple(shift.shape)} and scale {tuple(scale.shape)}; expected the same shape")
         alike = []
-        if self._run.last and self._run.groups_fit(max(self._sizes)):
+        if self._run.last and self._run.groups_fit(self._most):
             own = None if shift is None else shifts
             alike = groups(scales, own, self._bias, homogeneous=self._run.front.homogeneous)
         singly = sorted(set(range(len(scales))) - {config for group in alike for config in group.configs.tolist()})

@@ -1,0 +1,192 @@
+"""Networks from an architecture with weights, and from and to a folder: the card beside safetensors."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from emobench.errors import UserError
+from emobench.files import replacing, write_json
+from emobench.networks.builders import built
+from emobench.networks.card import FILE, InputCard, NetworkCard
+from emobench.networks.graph import ExportError, answer, answers_alike, capture
+from emobench.networks.layers import unit_layers
+from emobench.networks.network import Network
+from emobench.weights import differences, fitted_state, read_state
+
+WEIGHTS = "weights.safetensors"
+
+
+def build_network(
+    architecture: str,
+    options: Mapping[str, Any] | None = None,
+    weights: Path | str | Mapping[str, Tensor] | None = None,
+    *,
+    classes: Sequence[str],
+    input: InputCard | Mapping[str, Any] | None = None,
+    digest: str | None = None,
+    output: str | int | None = None,
+    seed: int = 0,
+) -> Network:
+    """Builds a network, in evaluation mode, and looks at it: what it takes, its layers, whether it answers twice alike.
+
+    Args:
+        architecture: ``vggnet``, ``deep_emotion``, ``torchvision/NAME``, ``timm/NAME``, ``FILE.py:FUNCTION``, ``.pt2``.
+        options: for its builder; the number of classes is set where the builder knows it.
+        weights: a weights file or a state dict; None for random weights by ``seed``.
+        classes: names of the outputs, in their order.
+        input: what it takes, or the values of it that differ from the architecture's own.
+        digest: sha256 of a ``.pt2`` file.
+        output: which of several outputs holds the logits.
+        seed: of random weights.
+
+    Raises:
+        UserError: anything of that doesn't fit together; what came and what was expected is named.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, usual = built(architecture, options or {}, len(classes), digest)
+    if output is not None:
+        model = Selected(model, output)
+    if weights is not None:
+        state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
+        _load(model, state, f"{architecture}" if isinstance(weights, Mapping) else f"{weights}: {architecture}")
+    model.eval()
+    card = _input_card(input, usual)
+    example = torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
+    _check(model, example, classes)
+    try:
+        capture(model, example)
+        whole = ""
+    except ExportError as error:
+        whole = str(error)
+    return Network(
+        model,
+        NetworkCard(
+            architecture=architecture,
+            options=dict(options or {}),
+            weights=state_digest(model.state_dict()),
+            input=card,
+            classes=tuple(classes),
+            agrees=answers_alike(model, example),
+            layers=tuple(unit_layers(model, example)),
+            output=output,
+            digest=digest,
+            whole=whole,
+        ),
+    )
+
+
+def load_network(folder: Path | str) -> Network:
+    """Reads the network that ``save_network`` wrote.
+
+    Raises:
+        UserError: a file is missing, or the weights are not those of the card.
+    """
+    folder = Path(folder)
+    card = NetworkCard.read(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"no {folder / WEIGHTS}; run the stage 'network' again (dvc repro network)")
+    state = read_state(folder / WEIGHTS, "params")
+    if state_digest(state) != card.weights:
+        raise UserError(f"{folder / WEIGHTS} are other weights than {folder / FILE} tells of")
+    return Network(_model(card, state, f"{folder / WEIGHTS}: {card.architecture}"), card)
+
+
+def save_network(network: Network, folder: Path | str) -> None:
+    """Writes ``network.json`` and ``weights.safetensors``; the folder appears only when both are complete."""
+    with replacing(Path(folder)) as temporary:
+        temporary.mkdir()
+        save_weights(network.model.state_dict(), temporary / WEIGHTS)
+        card = replace(network.card, weights=state_digest(network.model.state_dict()))
+        write_json(temporary / FILE, card.to_json())
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Writes a state dict as safetensors, atomically, readable for whom the umask lets."""
+    import os
+
+    with replacing(path) as temporary:
+        # Clones: safetensors refuses tensors that share memory.
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, temporary)
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+    return digest.hexdigest()
+
+
+def rebuilt(card: NetworkCard, state: Mapping[str, np.ndarray], device: str) -> Network:
+    """The network of a card and its weights as arrays."""
+    tensors = {name: torch.tensor(value) for name, value in state.items()}
+    return Network(_model(card, tensors, card.architecture), card).to(device)
+
+
+class Selected(nn.Module):
+    """A network that puts out several tensors, and the one of them that holds the logits."""
+
+    def __init__(self, network: nn.Module, output: str | int) -> None:
+        super().__init__()
+        self.network, self.output = network, output
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        outputs = self.network(images)
+        try:
+            return outputs[self.output]
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"network.output: the network puts out no {self.output!r}") from None
+
+
+def _model(card: NetworkCard, state: Mapping[str, Tensor], what: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        model, _ = built(card.architecture, card.options, len(card.classes), card.digest)
+    model = model if card.output is None else Selected(model, card.output)
+    _load(model, state, what)
+    return model.eval()
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    wanted = model.state_dict()
+    fitting = fitted_state(state, wanted)
+    if found := differences(fitting, wanted):
+        raise UserError(f"{what} does not fit: {found}")
+    model.load_state_dict(fitting)
+
+
+def _input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -> InputCard:
+    if isinstance(given, InputCard):
+        return given
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
+    if unknown := values.keys() - asdict(usual).keys():
+        raise UserError(f"network.input has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
+    return replace(usual, **values)
+
+
+def _check(model: nn.Module, example: Tensor, classes: Sequence[str]) -> None:
+    """Whether it takes what it should take, and puts out as many numbers as there are classes."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = answer(model, example)
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        line = next(iter(str(error).splitlines()), "")
+        raise UserError(
+            f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}"
+        ) from None
+    if logits.shape[1] != len(classes):
+        named = ", ".join(classes)
+        raise UserError(f"the network puts out {logits.shape[1]} numbers; expected {len(classes)}: {named}")

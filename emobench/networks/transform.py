@@ -1,0 +1,68 @@
+"""Stored pictures to what a network takes."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from emobench.errors import UserError, unknown_name
+from emobench.networks.card import InputCard
+
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R 601, as Pillow turns RGB to grey."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+def to_inputs(images: np.ndarray, card: InputCard) -> Tensor:
+    """Pictures to a network's inputs.
+
+    Args:
+        images: uint8 (n, height, width) or (n, height, width, 3).
+        card: what the network takes.
+
+    Returns:
+        float32 (n, channels, *size).
+
+    Raises:
+        UserError: pictures of another form, or an unknown interpolation.
+    """
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        came = f"{images.dtype} {tuple(images.shape)}"
+        raise UserError(f"pictures are {came}; expected uint8 (n, height, width) or (n, height, width, 3)")
+    if card.interpolation not in INTERPOLATIONS:
+        raise unknown_name("interpolation", card.interpolation, INTERPOLATIONS)
+    scaled = torch.from_numpy(np.array(images, dtype=np.float32)).div_(255)
+    scaled = scaled[:, None] if images.ndim == 3 else scaled.movedim(3, 1)
+    scaled = _cropped(_resized(_with_channels(scaled, card.channels), card), card.size)
+    low, high = card.range
+    if card.range != (0.0, 1.0):
+        scaled = scaled * (high - low) + low
+    if card.mean is not None:
+        scaled = scaled - torch.tensor(card.mean)[:, None, None]
+    if card.std is not None:
+        scaled = scaled / torch.tensor(card.std)[:, None, None]
+    return scaled.contiguous()
+
+
+def _with_channels(pictures: Tensor, channels: int) -> Tensor:
+    if pictures.shape[1] == channels:
+        return pictures
+    if pictures.shape[1] == 1:
+        return pictures.expand(-1, channels, -1, -1)
+    if channels == 1:
+        return (pictures * torch.tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    raise UserError(f"pictures have {pictures.shape[1]} channels, the network takes {channels}")
+
+
+def _resized(pictures: Tensor, card: InputCard) -> Tensor:
+    size = tuple(round(side / card.crop) for side in card.size)
+    if card.interpolation == "nearest":
+        return F.interpolate(pictures, size, mode="nearest-exact")
+    resized = F.interpolate(pictures, size, mode=card.interpolation, antialias=True, align_corners=False)
+    # Cubic curves leave the range at edges; pictures don't.
+    return resized.clamp_(0, 1) if card.interpolation == "bicubic" else resized
+
+
+def _cropped(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    top, left = ((have - want) // 2 for have, want in zip(pictures.shape[2:], size, strict=True))
+    return pictures[:, :, top : top + size[0], left : left + size[1]]
