@@ -1,6 +1,5 @@
 """State dicts from files that somebody else wrote: read without running code, and compared with what is wanted."""
 
-import os
 import pickle
 import re
 import sys
@@ -61,11 +60,11 @@ def fitted_state(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.T
 
     Floating-point values get the wanted type. What doesn't fit is left for ``differences`` to tell.
     """
-    prefix = os.path.commonprefix(list(state)) if state else ""
-    prefix = prefix[: prefix.rfind(".") + 1]
-    if prefix and not set(state) & set(wanted):
+    prefix = f"{next(iter(state), '').partition('.')[0]}."
+    while not state.keys() & wanted.keys() and prefix != "." and all(name.startswith(prefix) for name in state):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
         print(f"weights: took off the prefix {prefix}", file=sys.stderr)
+        prefix = f"{next(iter(state), '').partition('.')[0]}."
     counters = {
         name: torch.zeros_like(value)
         for name, value in wanted.items()

@@ -121,7 +121,8 @@ def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut |
         raise ValueError("the model is in training mode: dropout and BatchNorm would change with every run")
     if not answers_alike(model, example[:2]):
         raise UserError(
-            "the network answers differently when asked twice (a dropout that stays on in evaluation?); no edit of it can be judged"
+            "the network answers differently when asked twice (a dropout that stays on in evaluation?); "
+            "no edit of it can be judged"
         )
     try:
         program = capture(model, example)
@@ -188,7 +189,7 @@ def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program,
 
 
 def _live(nodes: list[fx.Node], depends: set[fx.Node], first: set[fx.Node]) -> list[fx.Node]:
-    """What the rest needs: the first edited outputs, and every value that doesn't depend on an edit and is used later."""
+    """What the rest needs: the first edited outputs, and whatever doesn't depend on an edit and is used later."""
     found: dict[fx.Node, None] = {}
     for node in nodes:
         if node in first:

@@ -22,27 +22,15 @@ from emobench.networks.program import Program
 
 aten = torch.ops.aten
 RISING = {
-    getattr(aten, name).default
-    for name in [
-        "relu",
-        "relu6",
-        "hardtanh",
-        "sigmoid",
-        "hardsigmoid",
-        "tanh",
-        "softplus",
-        "elu",
-        "selu",
-        "celu",
-        "leaky_relu",
-        "clamp_min",
-    ]
-}
-"""Never fall (a negative slope or alpha aside), so that max-pooling may go before them."""
+    aten.relu.default, aten.relu6.default, aten.hardtanh.default, aten.sigmoid.default, aten.hardsigmoid.default,
+    aten.tanh.default, aten.softplus.default, aten.elu.default, aten.selu.default, aten.celu.default,
+    aten.leaky_relu.default, aten.clamp_min.default,
+}  # fmt: skip
+"""Never fall (with their usual parameters), so that max-pooling may go before them."""
 POINTWISE = RISING | {
-    getattr(aten, name).default
-    for name in ["gelu", "silu", "hardswish", "mish", "clamp", "abs", "exp", "square", "prelu", "neg"]
-} - {aten.prelu.default}
+    aten.gelu.default, aten.silu.default, aten.hardswish.default, aten.mish.default, aten.clamp.default,
+    aten.abs.default, aten.exp.default, aten.square.default, aten.neg.default,
+}  # fmt: skip
 SLOPED = {aten.leaky_relu.default, aten.elu.default, aten.celu.default, aten.selu.default}
 NORMS = {aten._native_batch_norm_legit_no_training.default: 1, aten.batch_norm.default: 1}
 SAME = {aten.clone.default, aten.alias.default, aten.detach.default, aten.contiguous.default, operator.getitem}
@@ -234,10 +222,9 @@ def _into_linear(front: Front, node: fx.Node, units: int, images: str) -> None:
     while inner is not None and (user := _only_user(node)) is not None:
         if user.target is aten.linear.default or _is_pointwise_convolution(user):
             weight = user.args[1]
-            flat = (
-                len([size for size in node.meta["shape"] if size != 1]) <= 2 and node.meta["shape"][1] == units * inner
-            )
-            if user.args[0] is node and weight.op == "get_attr" and flat and node.meta["shape"][0] == images:
+            first, second, *others = node.meta["shape"]
+            flat = first == images and second == units * inner and all(size == 1 for size in others)
+            if user.args[0] is node and weight.op == "get_attr" and flat:
                 front.mean, front.linear = mean, user.name
             return
         if _is_mean(user, front.axis, len(node.meta["shape"])) and not mean:

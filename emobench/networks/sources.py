@@ -1,6 +1,7 @@
 """Networks from an architecture with weights, and from and to a folder: the card beside safetensors."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emobench.errors import UserError
@@ -110,8 +111,6 @@ def save_network(network: Network, folder: Path | str) -> None:
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Writes a state dict as safetensors, atomically, readable for whom the umask lets."""
-    import os
-
     with replacing(path) as temporary:
         # Clones: safetensors refuses tensors that share memory.
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, temporary)

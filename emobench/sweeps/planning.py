@@ -1,7 +1,7 @@
 """The quickest way through many configurations: what changes from each to the next, or one product for many of them.
 
-Before the last layer the logits are a sum over units: bias + sum_u act(scale_u * output_u + shift_u) * column_u. Where a
-set of configurations gives unit u one of the values v_0, v_1, ..., its term is one of as many, computed once: with
+Before the last layer the logits are a sum over units: bias + sum_u act(scale_u * output_u + shift_u) * column_u. Where
+a set of configurations gives unit u one of the values v_0, v_1, ..., its term is one of as many, computed once: with
 D_j = terms of v_j - terms of v_0 (units, images * classes), the logits of all of them are the sum of the terms of v_0
 plus sum_j [scale == v_j] @ D_j. Controls that permute a selection's scales need this: neighbours differ in many units.
 """

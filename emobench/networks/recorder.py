@@ -1,0 +1,190 @@
+"""Recording the units of any layers, those inside functions too, from the network's graph in one pass with its logits.
+
+Units are pooled over everything but images: over space after a convolution, over the image's own tokens after a linear
+layer (never the cls token and registers), or the cls token alone. A layer that is used several times is pooled over its
+uses as well.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, fx, nn
+
+from emobench.errors import UserError, unknown_name
+from emobench.networks.card import LayerCard
+from emobench.networks.graph import ExportError, capture
+from emobench.networks.layers import image_axis, layers_of, unit_layers
+from emobench.networks.program import Program
+from emobench.networks.recording import Recording
+from emobench.networks.whole import unit_modules
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "avg": lambda values: values.mean(1),
+    "max": lambda values: values.amax(1),
+}
+TOKENS = ("mean", "cls")
+
+
+class Recorder:
+    """``recorder(inputs)`` gives logits and layer -> (images, units).
+
+    Args:
+        model: in evaluation mode; or a Network.
+        layers: names, as ``unit_layers`` has them.
+        example: what the network takes, at least one image.
+        pool: ``avg`` or ``max`` over space; ``max`` over tokens too, ``avg`` as ``tokens`` says.
+        tokens: ``mean`` of the image's own tokens, or the ``cls`` token.
+
+    Raises:
+        UserError: no such layer, pool or token.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str], example: Tensor, pool: str = "avg", tokens: str = "mean"
+    ) -> None:
+        self._model, self._pool, self._tokens = getattr(model, "model", model), pool, tokens
+        if pool not in POOLS:
+            raise unknown_name("pool", pool, POOLS)
+        if tokens not in TOKENS:
+            raise unknown_name("tokens", tokens, TOKENS)
+        cards = {card.name: card for card in unit_layers(self._model, example)}
+        for layer in layers:
+            if layer not in cards:
+                raise unknown_name("layer", layer, cards)
+            if tokens == "cls" and cards[layer].tokens and not cards[layer].prefix:
+                raise UserError(f"layer {layer} has no cls token; expected tokens: mean")
+        self._cards = {layer: cards[layer] for layer in layers}
+        try:
+            program = capture(self._model, example)
+        except ExportError:
+            self._program, self._axes = None, {}
+            return
+        known = layers_of(program)
+        self._sites = [(layer, site) for layer in layers for site in known[layer].sites]
+        self._program = _with_outputs(program, [site for _, site in self._sites])
+        nodes = [program.node(site) for _, site in self._sites]
+        self._axes = [image_axis(node, program.images) for node in nodes]
+        if None in self._axes:
+            self._axes = self._folded(example, self._axes)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (images, classes), and layer -> (images, units)."""
+        logits, values = self._run(inputs)
+        pooled: dict[str, list[Tensor]] = {layer: [] for layer in self._cards}
+        for layer, value, axis in values:
+            pooled[layer].append(self._pooled(self._cards[layer], value, axis, len(inputs)))
+        join = torch.amax if self._pool == "max" else torch.mean
+        return logits, {
+            layer: uses[0] if len(uses) == 1 else join(torch.stack(uses), 0) for layer, uses in pooled.items()
+        }
+
+    def _run(self, inputs: Tensor) -> tuple[Tensor, list[tuple[str, Tensor, int | str]]]:
+        """Logits; and layer, what it puts out and where the images are in that, for each use."""
+        if self._program is not None:
+            logits, *values = self._program(inputs)
+            rows = zip(self._sites, values, self._axes, strict=True)
+            return logits, [(layer, value, axis) for (layer, _), value, axis in rows]
+        seen: list[tuple[str, Tensor, int | str]] = []
+        modules = unit_modules(self._model)
+
+        def watch(layer: str) -> Callable:
+            return lambda module, args, output: seen.append((layer, output.detach(), 0))
+
+        handles = [modules[layer].register_forward_hook(watch(layer)) for layer in self._cards]
+        try:
+            return self._model(inputs), seen
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _pooled(self, card: LayerCard, value: Tensor, axis: int | str, images: int) -> Tensor:
+        """(images, units)."""
+        value = value.movedim(card.axis, -1)
+        if axis == "last":
+            value = value.reshape(-1, images, value.shape[-1]).transpose(0, 1)
+        elif axis != "first":
+            # What stood before the units keeps its order when they move.
+            value = value.movedim(axis, 0)
+        value = value.reshape(images, -1, value.shape[-1])
+        if value.shape[1] == 1:
+            return value[:, 0]
+        if card.tokens and self._tokens == "cls":
+            return value[:, 0]
+        return POOLS[self._pool](value[:, card.prefix :])
+
+    @torch.no_grad()
+    def _folded(self, example: Tensor, axes: list[int | None]) -> list[int | str]:
+        """Whether images that are folded with tokens or windows come first or last: one image against two.
+
+        Raises:
+            UserError: neither.
+        """
+        generator = torch.Generator().manual_seed(0)
+        pair = torch.rand(2, *example.shape[1:], generator=generator).to(example.device)
+        both, alone = self._program(pair)[1:], self._program(pair[:1])[1:]
+        found: list[int | str] = []
+        for (layer, _), axis, two, one in zip(self._sites, axes, both, alone, strict=True):
+            if axis is None:
+                half = {"first": two[: len(two) // 2], "last": two[::2]}
+                fits = [where for where, rows in half.items() if torch.allclose(rows, one, rtol=1e-3, atol=1e-4)]
+                if len(two) != 2 * len(one) or not fits:
+                    raise UserError(f"layer {layer} mixes its images with something else; it can't be recorded")
+                axis = fits[0]
+            found.append(axis)
+        return found
+
+
+@contextmanager
+def recorded(model: nn.Module, layers: Sequence[str], pool: str = "avg", tokens: str = "mean") -> Iterator[Recording]:
+    """Records ``layers`` while the block runs: ``model(inputs)`` then ``recording[layer]`` (images, units).
+
+    Args:
+        model: in evaluation mode.
+        layers: names, as ``unit_layers`` has them.
+        pool: as for ``Recorder``.
+        tokens: as for ``Recorder``.
+
+    Raises:
+        UserError: at the first call, if there is no such layer.
+    """
+    recording, recorders = Recording(layers), {}
+    # In the instance, so that torch's own call finds it before the class's.
+    before = model.__dict__.get("forward")
+
+    def forward(inputs: Tensor) -> Tensor:
+        if before is None:
+            del model.forward
+        else:
+            model.forward = before
+        try:
+            shape = tuple(inputs.shape[1:])
+            if shape not in recorders:
+                recorders[shape] = Recorder(model, layers, inputs, pool, tokens)
+            logits, units = recorders[shape](inputs)
+        finally:
+            model.forward = forward
+        for layer, values in units.items():
+            recording.add(layer, values)
+        return logits
+
+    model.forward = forward
+    try:
+        yield recording
+    finally:
+        del model.forward
+        if before is not None:
+            model.forward = before
+
+
+def _with_outputs(program: Program, sites: Sequence[str]) -> Program:
+    """The same program that puts out the values of some nodes as well."""
+    graph, known = fx.Graph(), {}
+    for node in program.graph.nodes:
+        if node.op != "output":
+            known[node] = graph.node_copy(node, known.__getitem__)
+        else:
+            named: Mapping[str, fx.Node] = {old.name: new for old, new in known.items()}
+            graph.output((known[node.args[0]], *(named[site] for site in sites)))
+    return Program(graph, program.tensors, program.images)
