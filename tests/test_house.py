@@ -34,6 +34,7 @@ FLOORS = [
     {"functional"},
     {"faces"},
     {"networks", "concepts"},
+    {"sweeps"},
     {"reporting"},
     {"stages", "inputs"},
     {"cli"},

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from networks_at_hand import Branching, network
+
+from emobench.errors import UserError
+from emobench.networks.recorder import Recorder, recorded
+from emobench.networks.recording import recorded as by_hooks
+
+
+def outputs_of(model, name, inputs):
+    """What a module puts out, by a hook."""
+    found = []
+    handle = model.get_submodule(name).register_forward_hook(lambda module, args, output: found.append(output))
+    with torch.no_grad():
+        model(inputs)
+    handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_the_same_bits_as_hooks(pool):
+    model, inputs = network("vggnet")
+    layers = ["conv1a", "conv4b", "lin2"]
+    with torch.no_grad(), by_hooks(model, layers, pool) as expected:
+        logits = model(inputs)
+    with recorded(model, layers, pool) as recording:
+        assert torch.equal(model(inputs), logits)
+        model(inputs[:2])
+    for layer in layers:
+        assert torch.equal(recording[layer][:5], expected[layer])
+        assert len(recording[layer]) == 7
+    assert "forward" not in model.__dict__
+
+
+def test_tokens_without_the_cls_token():
+    model, inputs = network("torchvision vit")
+    block = "encoder.layers.encoder_layer_1"
+    mlp = outputs_of(model, f"{block}.mlp.0", inputs)[0]
+    attention = outputs_of(model, f"{block}.self_attention", inputs)[0][0]
+    layers = [f"{block}.mlp.0", f"{block}.self_attention.out_proj", f"{block}.self_attention.in_proj"]
+    with recorded(model, layers) as recording:
+        model(inputs)
+    torch.testing.assert_close(recording[layers[0]], mlp[:, 1:].mean(1))
+    # Inside a function, with the tokens before the images: no hook sees it.
+    torch.testing.assert_close(recording[layers[1]], attention[:, 1:].mean(1))
+    assert recording[layers[2]].shape == (5, 96)
+    _, units = Recorder(model, layers, inputs, tokens="cls")(inputs)
+    torch.testing.assert_close(units[layers[0]], mlp[:, 0])
+    torch.testing.assert_close(units[layers[1]], attention[:, 0])
+
+
+def test_a_layer_that_is_used_twice_is_pooled_over_its_uses():
+    model, inputs = network("toy")
+    first, second = outputs_of(model, "twice", inputs)
+    _, units = Recorder(model, ["twice"], inputs)(inputs)
+    torch.testing.assert_close(units["twice"], (first + second).mean((2, 3)) / 2)
+    _, units = Recorder(model, ["twice"], inputs, "max")(inputs)
+    torch.testing.assert_close(units["twice"], torch.maximum(first, second).amax((2, 3)))
+
+
+def test_a_network_without_a_graph_is_recorded_by_hooks():
+    model, inputs = Branching().eval(), torch.rand(4, 3, 12, 12)
+    _, units = Recorder(model, ["first", "second"], inputs)(inputs)
+    torch.testing.assert_close(units["first"], outputs_of(model, "first", inputs)[0].mean((2, 3)))
+    assert units["second"].shape == (4, 6)
+
+
+def test_what_there_is_not_is_refused():
+    model, inputs = network("toy")
+    with pytest.raises(UserError, match="unknown layer 'nix'"), recorded(model, ["nix"]):
+        model(inputs)
+    assert "forward" not in model.__dict__
+    with pytest.raises(UserError, match="unknown pool 'median'; known: avg, max"):
+        Recorder(model, ["mix"], inputs, "median")
+    with pytest.raises(UserError, match="layer mix has no cls token"):
+        Recorder(model, ["mix"], inputs, tokens="cls")
