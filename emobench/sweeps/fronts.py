@@ -47,7 +47,9 @@ class PlainRun:
 
     def cached(self, batch: Tensor) -> tuple:
         """What doesn't depend on the edit."""
-        return self.cut.prefix(batch)
+        live = self.cut.prefix(batch)
+        _refuse_nan(self.layer, *(value for value in live if isinstance(value, Tensor)))
+        return live
 
     def logits(self, live: tuple, scales: Tensor, shifts: Tensor, changed: list) -> Iterator[Tensor]:
         """Logits (images, classes) of each configuration."""
@@ -89,8 +91,7 @@ class FrontRun:
         """What doesn't depend on the edit."""
         live = self._live(batch)
         outputs = live[self._raw]
-        if outputs.isnan().any():
-            raise UserError(f"layer {self.layer} gives NaN; the network's weights or its inputs are broken")
+        _refuse_nan(self.layer, outputs)
         rising, falling, front = outputs, None, self.front
         for move in front.moves:
             if move.name == "aten.permute.default":
@@ -202,6 +203,11 @@ class FrontRun:
                 change -= self._active(block, scales[config - 1], shifts[config - 1], rows=rows)
                 total.addmm_(self._columns[rows].flatten(0, 1).T, change.flatten(0, 1))
             yield total.T.reshape(block.images, *self._entry[1:])
+
+
+def _refuse_nan(layer: str, *values: Tensor) -> None:
+    if any(value.isnan().any() for value in values):
+        raise UserError(f"layer {layer} gives NaN; the network's weights or its inputs are broken")
 
 
 def rest_of(after: Program, entry: fx.Node) -> tuple[Program, list[str]]:

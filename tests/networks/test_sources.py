@@ -145,7 +145,7 @@ def test_one_of_several_outputs(users_file, tmp_path):
         ("timm/resnet18", {"pretrained": True}, "nothing is downloaded"),
         ("nowhere.py:f", {}, r"no file nowhere\.py"),
         ("{file}:nix", {}, r"mine\.py has no function 'nix'"),
-        ("{file}:broken", {}, r"mine\.py, line 11, in broken: wrong = 1 / 0: ZeroDivisionError: division by zero"),
+        ("{file}:broken", {}, r"mine\.py, line 12, in broken: wrong = 1 / 0: ZeroDivisionError: division by zero"),
     ],
 )
 def test_what_can_not_be_built(architecture, options, said, users_file):

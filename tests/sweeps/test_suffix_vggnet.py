@@ -6,7 +6,7 @@ from emobench.functional.edits import edited_state
 from emobench.networks.training import new_network
 from emobench.networks.vggnet import VGGNet
 from emobench.params import LAYERS
-from emobench.sweeps import planning, suffix
+from emobench.sweeps import fronts, planning, suffix
 from emobench.sweeps.suffix import SuffixEvaluator
 
 EDITABLE = LAYERS[:-1]
@@ -124,8 +124,8 @@ def test_rows_and_bias_by_a_factor_are_the_next_layers_columns_by_it(layer):
 
 def test_bad_input():
     evaluator = SuffixEvaluator(network(), "lin2", images(2))
-    with pytest.raises(UserError, match=r"unknown layer to edit 'lin3'; known: conv1a.*lin2"):
-        SuffixEvaluator(network(), "lin3", images(2))
+    with pytest.raises(UserError, match=r"unknown layer 'lin9'; known: conv1a.*lin3"):
+        SuffixEvaluator(network(), "lin9", images(2))
     with pytest.raises(ValueError, match="training mode"):
         SuffixEvaluator(network().train(), "lin2", images(2))
     with pytest.raises(UserError, match="layer conv1a gives NaN"):
@@ -160,7 +160,7 @@ def permuted(values, configs, units, seed=0):
 @pytest.fixture
 def lin2(monkeypatch):
     monkeypatch.setattr(suffix, "BLOCK_IMAGES", 4)
-    monkeypatch.setattr(suffix, "GROUP_CONFIGS", 16)
+    monkeypatch.setattr(fronts, "GROUP_CONFIGS", 16)
     return SuffixEvaluator(network(), "lin2", images())
 
 
@@ -190,7 +190,7 @@ def test_permuted_scales_equal_the_edited_network(lin2, values):
     scales = torch.cat([permuted(values, 40, lin2.units), torch.ones(1, lin2.units), permuted([7.0, 9.0], 2, 205)])
     scales = scales[torch.randperm(43, generator=torch.Generator().manual_seed(1))]
     one = int((scales == 1).all(1).nonzero())
-    (group,) = planning.groups(scales, None, lin2._bias)
+    (group,) = planning.groups(scales, None, lin2._bias, homogeneous=True)
     assert len(group.configs) == 40
     logits = lin2.logits(scales)
     assert_edited(network(), scales, lin2._bias.expand(scales.shape), logits, images())
@@ -201,7 +201,11 @@ def test_permuted_scales_of_several_operations_at_once(lin2):
     scales = permuted([2.5, 0.4], 40, lin2.units)
     shifts = of_operations(scales, lin2._bias)
     everything = scales.repeat(3, 1), torch.cat(list(shifts.values()))
-    assert sorted(len(group.configs) for group in planning.groups(*everything, lin2._bias)) == [40, 40, 40]
+    assert sorted(len(group.configs) for group in planning.groups(*everything, lin2._bias, homogeneous=True)) == [
+        40,
+        40,
+        40,
+    ]
     logits = lin2.logits(*everything)
     assert not torch.allclose(logits[:40], logits[40:80], atol=1e-3)
     assert_edited(network(), *everything, logits, images())
@@ -210,7 +214,7 @@ def test_permuted_scales_of_several_operations_at_once(lin2):
 def test_any_scales_of_rows_and_bias_are_one_product(lin2):
     scales = torch.rand(30, lin2.units, generator=torch.Generator().manual_seed(0)) * 3
     shifts = scales * lin2._bias
-    (group,) = planning.groups(scales, shifts, lin2._bias)
+    (group,) = planning.groups(scales, shifts, lin2._bias, homogeneous=True)
     assert group.values is None
     assert_edited(network(), scales, shifts, lin2.logits(scales, shifts), images())
 
@@ -218,13 +222,13 @@ def test_any_scales_of_rows_and_bias_are_one_product(lin2):
 def test_shifts_without_a_pattern_are_not_grouped(lin2):
     scales = permuted([2.5, 0.4], 40, lin2.units)
     shifts = torch.rand(scales.shape, generator=torch.Generator().manual_seed(0))
-    assert planning.groups(scales, shifts, lin2._bias) == []
+    assert planning.groups(scales, shifts, lin2._bias, homogeneous=True) == []
 
 
 def test_what_changes_in_few_units_is_not_grouped(lin2):
     left_out = 1 - torch.eye(lin2.units)
-    assert planning.groups(left_out, None, lin2._bias) == []
-    assert planning.groups(torch.rand(30, lin2.units), None, lin2._bias) == []
+    assert planning.groups(left_out, None, lin2._bias, homogeneous=True) == []
+    assert planning.groups(torch.rand(30, lin2.units), None, lin2._bias, homogeneous=True) == []
 
 
 def test_distinct_values():
@@ -242,7 +246,7 @@ def test_products_stay_exact_at_the_published_width():
         model.lin3.weight.normal_(0, 0.1, generator=generator)
     evaluator = SuffixEvaluator(model, "lin2", torch.rand(8, 1, 40, 40, generator=generator))
     scales = permuted([3.5, 1 / 3.5], 24, 4096)
-    assert len(planning.groups(scales, None, evaluator._bias)) == 1
+    assert len(planning.groups(scales, None, evaluator._bias, homogeneous=True)) == 1
     logits = evaluator.logits(scales)
     assert logits.std() > 1
     for scale, own in zip(scales, logits, strict=True):
