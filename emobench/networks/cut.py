@@ -74,12 +74,15 @@ class WholeCut:
 
     way = "whole"
 
-    def __init__(self, model: nn.Module, layers: Sequence[str], reason: str) -> None:
-        modules = unit_modules(model)
+    def __init__(self, network: Any, layers: Sequence[str], reason: str) -> None:
+        # A Network is kept as such: it can be sent to other processes where a user's own class can't.
+        self.network = network
+        modules = unit_modules(self.model)
         for layer in layers:
             if layer not in modules:
                 raise unknown_name("layer", layer, modules)
-        self.layers, self.reason, self.model = tuple(layers), reason, model
+        self.layers, self.reason = tuple(layers), reason
+        self.calls = dict.fromkeys(layers, 1)
         self.axis = {layer: -1 if isinstance(modules[layer], nn.Linear) else 1 for layer in layers}
         self.units = {layer: len(modules[layer].weight) for layer in layers}
         self.bias = {
@@ -90,6 +93,11 @@ class WholeCut:
         }
 
     kinds = ("rows",)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network's module."""
+        return getattr(self.network, "model", self.network)
 
     def prefix(self, inputs: Tensor) -> tuple:
         """The inputs themselves."""
@@ -113,7 +121,7 @@ def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut |
         UserError: no such layer, a network that answers differently twice, or one that puts out no logits.
         ValueError: no layer, a layer twice, or the model is in training mode.
     """
-    model = getattr(model, "model", model)
+    network, model = model, getattr(model, "model", model)
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"layers to edit are {names}; expected at least one, each once")
@@ -127,7 +135,7 @@ def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut |
     try:
         program = capture(model, example)
     except ExportError as error:
-        return WholeCut(model, names, str(error))
+        return WholeCut(network, names, str(error))
     known = layers_of(program)
     for name in names:
         if name not in known:

@@ -58,30 +58,8 @@ def build_network(
     if weights is not None:
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
         _load(model, state, f"{architecture}" if isinstance(weights, Mapping) else f"{weights}: {architecture}")
-    model.eval()
-    card = _input_card(input, usual)
-    example = torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
-    _check(model, example, classes)
-    try:
-        capture(model, example)
-        whole = ""
-    except ExportError as error:
-        whole = str(error)
-    return Network(
-        model,
-        NetworkCard(
-            architecture=architecture,
-            options=dict(options or {}),
-            weights=state_digest(model.state_dict()),
-            input=card,
-            classes=tuple(classes),
-            agrees=answers_alike(model, example),
-            layers=tuple(unit_layers(model, example)),
-            output=output,
-            digest=digest,
-            whole=whole,
-        ),
-    )
+    facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
+    return _looked_at(model.eval(), _input_card(input, usual), tuple(classes), facts)
 
 
 def load_network(folder: Path | str) -> Network:
@@ -149,6 +127,27 @@ class Selected(nn.Module):
             return outputs[self.output]
         except (KeyError, IndexError, TypeError):
             raise UserError(f"network.output: the network puts out no {self.output!r}") from None
+
+
+def _looked_at(model: nn.Module, card: InputCard, classes: tuple[str, ...], facts: dict[str, Any]) -> Network:
+    """The network with all that is found out by running it."""
+    example = torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
+    _check(model, example, classes)
+    try:
+        capture(model, example)
+        whole = ""
+    except ExportError as error:
+        whole = str(error)
+    found = NetworkCard(
+        **facts,
+        weights=state_digest(model.state_dict()),
+        input=card,
+        classes=classes,
+        agrees=answers_alike(model, example),
+        layers=tuple(unit_layers(model, example)),
+        whole=whole,
+    )
+    return Network(model, found)
 
 
 def _model(card: NetworkCard, state: Mapping[str, Tensor], what: str) -> nn.Module:

@@ -1,5 +1,6 @@
 import copy
 
+import joblib
 import pytest
 import torch
 from networks_at_hand import Branching, network, off
@@ -9,6 +10,7 @@ from emobench.networks.cut import cut
 from emobench.networks.deep_emotion import DeepEmotion
 from emobench.networks.graph import ExportError, capture
 from emobench.networks.layers import unit_layers
+from emobench.networks.sources import build_network
 
 
 @pytest.mark.parametrize("name", ["toy", "torchvision vit", "deep_emotion"])
@@ -83,3 +85,29 @@ def test_new_weights_are_seen():
         assert off(before(inputs), model(inputs)) < 1e-5
         model.head.weight = torch.nn.Parameter(model.head.weight * 3)
         assert off(capture(model, inputs)(inputs), model(inputs)) < 1e-5
+
+
+def test_a_network_without_a_graph_can_be_sent_to_other_processes(tmp_path):
+    path = tmp_path / "branching.py"
+    path.write_text(
+        "import torch\n"
+        "class Asking(torch.nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.first, self.head = torch.nn.Linear(12, 6), torch.nn.Linear(6, classes)\n"
+        "    def forward(self, x):\n"
+        "        x = self.first(x.flatten(1))\n"
+        "        return self.head(x.relu() if float(x.sum()) < 1e9 else x)\n"
+        "def network(classes):\n"
+        "    return Asking(classes), {'channels': 3, 'size': (2, 2)}\n"
+    )
+    network = build_network(f"{path}:network", classes=("yes", "no"))
+    assert network.card.whole
+    at, inputs, scale = cut(network, "first", torch.rand(2, 3, 2, 2)), torch.rand(4, 3, 2, 2), torch.rand(6)
+    (there,) = joblib.Parallel(n_jobs=2)([joblib.delayed(suffix_of)(at, inputs, scale)])
+    assert off(there, suffix_of(at, inputs, scale)) < 1e-6
+
+
+def suffix_of(at, inputs, scale):
+    with torch.no_grad():
+        return at.suffix(at.prefix(inputs), {"first": scale})
