@@ -30,7 +30,7 @@ find_uv() {
 with_uv() {
   local version
   version=$("$uv" --version) && say "installing $* by $version" &&
-    "$uv" pip install $quiet --python "$python" --require-hashes "${locked[@]}" &&
+    "$uv" pip install $quiet --python "$python" --compile-bytecode --require-hashes "${locked[@]}" &&
     "$uv" pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
 }
 

@@ -180,7 +180,7 @@ def leaderboard(names: tuple[str, ...], form: str, sort: str, top: int | None, i
     Points are the difference in accuracy from the benchmark's baseline, in hundredths, with the interval of that
     difference; p is corrected by Holm for the edits tested. Random controls are left out.
     """
-    from emobench.reporting.leaderboard import leaderboard, text
+    from emobench.comparison.leaderboard import leaderboard, text
 
     click.echo(text(*leaderboard(Path("reports"), names, sort=sort, images=images, top=top), form))
 
@@ -199,7 +199,7 @@ def diff(before: str, after: str, patterns: tuple[str, ...], form: str, level: f
     bootstrap ones; elsewhere the accuracies are tested as independent proportions. Without --metric these are compared
     on test: accuracy, balanced accuracy, macro F1, NLL and ECE of the baseline, the chosen and the paper's edit.
     """
-    from emobench.reporting.differences import compare, source
+    from emobench.comparison.diff import compare, source
 
     found = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
     click.echo(found.text(form))
@@ -216,7 +216,7 @@ def export(config_id: str, path: Path, no_check: bool) -> None:
 
     CONFIG_ID is any of configs.parquet, or baseline, chosen (the edit best on val) or paper (the published one).
     """
-    from emobench.networks.exporting import export_network
+    from emobench.edits.exporting import export_network
 
     params = load_params()
     done = export_network(params, Layout(params.name), config_id, path, check=not no_check)
@@ -240,7 +240,7 @@ def completion(shell: str) -> None:
 @click.option("--port", default=5000, show_default=True, help="Port on the loopback address.")
 def ui(port: int) -> None:
     """Open the MLflow UI on the benchmark's store, bound to the loopback address."""
-    from emobench.reporting.mlflow_log import store_uri
+    from emobench.tracking.tracker import store_uri
 
     arguments = ["ui", "--backend-store-uri", store_uri(Path()), "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])

@@ -141,7 +141,7 @@ class Record:
 
 @dataclass(frozen=True)
 class SoftWpmi:
-    """Parameters of soft_wpmi (see emobench.functional.similarity)."""
+    """Parameters of soft_wpmi (see emobench.functional.similarity.scores)."""
 
     top_k: int = number(1)
     a: float = number(0)
@@ -215,7 +215,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class Search:
-    """Searching for scales on images of one split (see emobench.networks.search); no kinds: no search.
+    """Searching for scales on images of one split (see emobench.edits.search); no kinds: no search.
 
     ``joint``: layers that are searched together, by ``joint_kinds``, beside the edited layer alone; none to leave that
     out. ``images``: at most so many, 0 for all. ``strengths``: powers of the scales found. ``folds``: of cross-fitting.
@@ -236,7 +236,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Edit:
-    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.networks.arms).
+    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.edits.arms).
 
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """The file of an empty MLflow store, made once: setting one up takes seconds, copying it doesn't."""
-    from emobench.reporting.mlflow_log import MlflowClient
+    from emobench.tracking.tracker import MlflowClient
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()

@@ -10,7 +10,7 @@ PLUMBING = {
 """Modules that carry no method: params.yaml's values are dependencies of their own, the rest moves bytes."""
 DATA_FILES = {
     "emobench/vocabulary/__init__.py": ["emobench/vocabulary"],
-    "emobench/reporting/rendering.py": ["emobench/reporting/templates"],
+    "emobench/reporting/text.py": ["emobench/reporting/templates"],
     "emobench/reporting/published.py": ["emobench/reporting/published"],
 }
 """What a module reads beside itself; a folder stands for the module too."""

@@ -34,17 +34,20 @@ FLOORS = [
     {"functional"},
     {"faces"},
     {"networks", "concepts"},
-    {"sweeps"},
+    {"dissection", "sweeps"},
+    {"edits"},
     {"reporting"},
-    {"stages", "inputs"},
+    {"tracking"},
+    {"stages", "comparison", "inputs"},
     {"cli"},
 ]
 ALLOWED = {
-    "mlflow": ["emobench/reporting/"],
+    "mlflow": ["emobench/tracking/"],
+    "matplotlib": ["emobench/reporting/figures/"],
     "click": ["emobench/cli.py"],
     "open_clip": ["emobench/concepts/"],
     "mediapipe": ["emobench/concepts/landmarks.py"],
-    "dask": ["emobench/networks/sweep.py"],
+    "dask": ["emobench/sweeps/sweep.py"],
 }
 
 

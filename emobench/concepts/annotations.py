@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emobench.concepts.facial_geometry import concept_percentiles
 from emobench.concepts.landmarks import find_landmarks
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet
-from emobench.functional.facial_geometry import concept_percentiles
 from emobench.registry import Registry
 from emobench.vocabulary import concept_set
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from emobench.concepts.scores import ConceptScores, concept_scores
 from emobench.errors import UserError
 from emobench.files import file_digest
-from emobench.functional.dissection import ConceptScores, concept_scores
 from emobench.vocabulary import CLASSES, concept_classes, set_label
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from emobench.functional.columns import centred, constant_columns
-from emobench.functional.compiled import compiled, in_threads
+from emobench.functional.similarity.compiled import compiled, in_threads
 
 METRICS = ("f1", "iou", "pearson", "cosine", "auprc")
 POSITIVE, NEGATIVE = 0.8, 0.5

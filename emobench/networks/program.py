@@ -1,5 +1,6 @@
 """A graph of operations with the tensors that they use: it runs, and it can be sent to other processes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,3 +90,33 @@ def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str,
         nodes[name] = graph.create_node(kind, target, tuple(args), kwargs, name)
         nodes[name].meta = meta
     return Program(graph, {name: torch.tensor(value).to(device) for name, value in arrays.items()}, images)
+
+
+PRODUCTS = ("conv", "linear", "mm", "matmul", "dot_product")
+"""What the names of operations that multiply matrices hold."""
+
+
+def largest_value(program: Program) -> int:
+    """Bytes of the largest value that one image has in a program."""
+    found = [node.meta["sizes"] for node in program.graph.nodes if node.op != "get_attr" and node.meta.get("sizes")]
+    return max((4 * math.prod(sizes) for sizes in found), default=4) // example_images(program)
+
+
+def products(program: Program) -> int:
+    """About how many multiplications one image takes in a program's convolutions and matrix products; at least 1."""
+    total = 0
+    for node in program.graph.nodes:
+        if node.op == "call_function" and any(name in str(node.target) for name in PRODUCTS) and node.meta.get("sizes"):
+            other = node.args[1].meta["sizes"] if len(node.args) > 1 and hasattr(node.args[1], "meta") else None
+            row = math.prod(other[1:]) if other and node.args[1].op == "get_attr" else (other or (1, 1))[-2]
+            total += math.prod(node.meta["sizes"]) * row
+    return max(1, total // example_images(program))
+
+
+def example_images(program: Program) -> int:
+    """How many images the example had that the sizes of a program's values are of."""
+    for node in program.graph.nodes:
+        shape = node.meta.get("shape")
+        if shape and shape[0] == program.images:
+            return node.meta["sizes"][0]
+    return 1

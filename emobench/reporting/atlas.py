@@ -18,8 +18,8 @@ from emobench.errors import UserError
 from emobench.params import LAYERS
 from emobench.reporting import tables
 from emobench.reporting.packing import coded, packed, sheets, stepped
-from emobench.reporting.rendering import rendered
 from emobench.reporting.results import Results
+from emobench.reporting.text import rendered
 from emobench.vocabulary import CLASSES, concept_classes
 
 COLUMNS = {

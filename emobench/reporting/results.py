@@ -87,7 +87,7 @@ class Results:
 
     @cached_property
     def profiles(self) -> dict[str, np.ndarray]:
-        """Each unit's similarity to all concepts and its activation by class (see emobench.networks.evidence)."""
+        """Each unit's similarity to all concepts and its activation by class (see emobench.dissection.evidence)."""
         with np.load(_existing(self.layout.artifacts / "profiles.npz", "dissect"), allow_pickle=False) as file:
             return dict(file)
 

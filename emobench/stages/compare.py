@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 
+from emobench.edits.family import PAPER_ARM
+from emobench.edits.verdicts import Predictions, summary, verdicts
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_csv, write_json, write_parquet
 from emobench.layout import Layout
-from emobench.networks.family import PAPER_ARM
-from emobench.networks.verdicts import Predictions, summary, verdicts
 from emobench.params import Params
 
 PUBLISHED_PERCENT = {"baseline": 69.420451, "best_edit": 69.629423}

@@ -3,11 +3,11 @@
 import pandas as pd
 
 from emobench.concepts.embeddings import load_concept_scores
+from emobench.dissection.evidence import evidence, layer_metrics, profiles
+from emobench.dissection.network import Images, dissect_networks, side_by_side
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_arrays, write_csv, write_json, write_parquet
 from emobench.layout import Layout
-from emobench.networks.dissecting import Images, dissect_networks, side_by_side
-from emobench.networks.evidence import evidence, layer_metrics, profiles
 from emobench.params import Params
 
 

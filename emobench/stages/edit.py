@@ -5,14 +5,14 @@ import shutil
 import pandas as pd
 
 from emobench.device import pick_device
+from emobench.edits.experiment import sweep_edits
+from emobench.edits.search import run_search
+from emobench.edits.target import choose_layer
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_array, write_json, write_parquet
 from emobench.functional.edits import edited_state
 from emobench.layout import Layout
-from emobench.networks.editing import sweep_edits
 from emobench.networks.loading import load_network, save_state
-from emobench.networks.search import run_search
-from emobench.networks.target import choose_layer
 from emobench.params import Params
 
 

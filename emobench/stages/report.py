@@ -4,9 +4,13 @@ from emobench.files import replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.progress import progress
-from emobench.reporting import control_figures, edit_figures, evidence_figures, figures, tables
+from emobench.reporting import tables
 from emobench.reporting.atlas import atlas_files
-from emobench.reporting.html import render_page
+from emobench.reporting.figures import controls as control_figures
+from emobench.reporting.figures import dissection as figures
+from emobench.reporting.figures import edits as edit_figures
+from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.page import render_page
 from emobench.reporting.published import published_replay
 from emobench.reporting.results import Results
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from emobench.files import write_json
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.reporting import mlflow_log as log
-from emobench.reporting import model_registry
-from emobench.reporting.answer import answer
 from emobench.reporting.results import Results
-from emobench.reporting.runs import benchmark_record, run_records
+from emobench.reporting.summary import answer
+from emobench.tracking import model_registry
+from emobench.tracking import tracker as log
+from emobench.tracking.runs import benchmark_record, run_records
 
 PRESENTATION = ("report.", "track.")
 """Params that change how results are shown, not the results."""

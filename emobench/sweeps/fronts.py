@@ -137,6 +137,11 @@ class FrontRun:
         """Whether the terms of a group have room."""
         return self.last and 4 * self.units * len(self._bias) * images <= TERMS_BYTES
 
+    @property
+    def weights(self) -> int:
+        """How many numbers the linear operation has that takes the units' values; 0 without one."""
+        return self._columns.numel() if self.changes else 0
+
     @cached_property
     def image_bytes(self) -> int:
         """What is kept of an image, about."""

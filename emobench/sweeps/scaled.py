@@ -18,9 +18,12 @@ from emobench.networks.cut import Cut, WholeCut, cut, joined, taken
 from emobench.networks.graph import capture
 from emobench.networks.layers import layers_of
 from emobench.networks.network import Pictures
+from emobench.progress import progress
 
 BETAS = (0.9, 0.99)
 PREFIX_BATCH = 64
+MOST_AT_ONCE = 512
+"""Images that go through the scaled layers together, where memory holds more: beyond that products get no quicker."""
 WHOLE_COPIES = 400
 """How many copies of an input a gradient through a network without a graph takes, for want of knowing."""
 
@@ -34,7 +37,7 @@ class ScaledNetwork:
         model: in evaluation mode; or a Network. It is not changed.
         layers: which, in any order.
         inputs: what the network takes, (images, ...); or a ``Pictures``, which makes them by batches.
-        memory_gib: bound for what is kept and for what a batch needs, gradients included.
+        memory_gib: bound for what is kept and for what a batch on each core needs, gradients included.
 
     Raises:
         UserError: no such layer, or a network that can't be cut.
@@ -56,7 +59,8 @@ class ScaledNetwork:
         half = memory_gib * 2**30 / 2
         kept, working = _image_bytes(self._cut, inputs[:2])
         keep = "other" not in self._cut.kinds and len(inputs) * kept <= half
-        self.images_at_once = max(1, int(half / working))
+        cores = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.images_at_once = min(MOST_AT_ONCE, max(1, int(half / (cores * working))))
         self._live = self._all_live() if keep else None
 
     def by_layer(self, values: Tensor) -> dict[str, Tensor]:
@@ -133,7 +137,8 @@ def search_scales(
     searched = [log_scales, log_temperature]
     optimizer = torch.optim.Adam(searched, lr=learning_rate, betas=BETAS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for batch in _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed)):
+    batches = _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed))
+    for batch in progress(batches, total=steps, desc="fit scales", unit="step"):
         # index_select: the gradient of plain indexing may add in any order.
         penalty = pull * log_scales.index_select(0, flat).square().mean()
         total = list(torch.autograd.grad(penalty, searched, materialize_grads=True))

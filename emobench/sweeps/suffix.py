@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed
 from torch import Tensor, nn
 
 from emobench.networks.cut import Cut, WholeCut, cut
 from emobench.networks.network import Pictures
+from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.fronts import FrontRun, PlainRun
 from emobench.sweeps.planning import changes, groups
 
@@ -104,24 +104,9 @@ class SuffixEvaluator:
         return values.reshape(-1, self.units).to(self._bias.device, self._bias.dtype)
 
     def _on_each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Applies a function without gradients to each item, one item a core instead of one operation on all cores.
-
-        The operations are short: cores that wait for each other at the end of each of them, beside other processes,
-        took ten times as long. An accelerator has its own order.
-        """
-
-        @torch.no_grad()
-        def call(item: Any) -> Any:
-            return function(item)
-
-        threads = torch.get_num_threads()
-        if self._alone or self._bias.device.type != "cpu" or threads == 1 or len(items) == 1:
-            return [call(item) for item in items]
-        torch.set_num_threads(1)
-        try:
-            return Parallel(n_jobs=threads, backend="threading")(delayed(call)(item) for item in items)
-        finally:
-            torch.set_num_threads(threads)
+        """Applies a function without gradients to each item, one item a core where that can be."""
+        call = torch.no_grad()(function)
+        return list(map(call, items)) if self._alone else one_a_core(call, items, self._bias.device)
 
 
 def block_images(run: FrontRun | PlainRun) -> int:

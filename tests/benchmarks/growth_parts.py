@@ -123,14 +123,14 @@ def embed(folder: Path, size: int) -> tuple[Work, Work]:
 
 
 def top(folder: Path, size: int) -> tuple[Work, Work]:
-    from emobench.functional.similarity import top_images
+    from emobench.functional.similarity.scores import top_images
 
     few = torch.randn(FEW, UNITS)
     return functools.partial(top_images, random_file(folder / "a.npy", size, UNITS), 100), lambda: top_images(few, 100)
 
 
 def similarity(name: str, folder: Path, *, images: int = IMAGES, units: int = UNITS, concepts: int = CONCEPTS):
-    from emobench.functional import similarity
+    from emobench.functional.similarity import scores as similarity
 
     function = getattr(similarity, name)
     if name == "rank_reorder":
@@ -152,8 +152,8 @@ def faithfulness(folder: Path, *, images: int = 1_000, units: int = UNITS, conce
 
 def sweep(folder: Path, size: int, *, outcomes: bool) -> tuple[Work, Work]:
     """Scales lie in a file; logits, or predictions and NLL, of every configuration are what is asked for."""
-    from emobench.networks.sweep import sweep_logits, sweep_outcomes
     from emobench.networks.training import new_network
+    from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
 
     network, inputs = new_network(WIDTH, 0.2, 0).eval(), torch.rand(EDITED_IMAGES, 1, 40, 40)
     labels = torch.arange(EDITED_IMAGES) % 7

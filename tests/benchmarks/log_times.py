@@ -20,8 +20,8 @@ from reporting.small_tracked import write_weights
 
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.reporting.mlflow_log import MlflowClient
 from emobench.stages import track
+from emobench.tracking.tracker import MlflowClient
 
 GOAL = 90
 FACTORS = 40

@@ -45,7 +45,7 @@ def call_all(size):
     """Calls all functions at a size and prints the peak memory of this process."""
     import yardstick
 
-    from emobench.functional import similarity
+    from emobench.functional.similarity import scores as similarity
 
     inputs = yardstick.draw(*yardstick.SIZES[size])
     for function in (similarity.soft_wpmi, similarity.wpmi, similarity.cos_similarity, similarity.cos_similarity_cubed):

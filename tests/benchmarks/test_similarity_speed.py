@@ -7,7 +7,7 @@ import torch
 import yardstick
 from plain_ways import CLOCK
 
-from emobench.functional import similarity
+from emobench.functional.similarity import scores as similarity
 
 pytestmark = pytest.mark.benchmark(timer=CLOCK)
 UNITS_OF_RANK_REORDER = {"25 concepts": 32, "3000 concepts": 4}

@@ -15,8 +15,8 @@ from plain_ways import CLOCK
 from waits_later import edited_forward
 
 from emobench.functional.edits import selection_scale
-from emobench.networks.suffix import SuffixEvaluator
 from emobench.networks.training import new_network
+from emobench.sweeps.suffix import SuffixEvaluator
 
 pytestmark = pytest.mark.benchmark(timer=CLOCK)
 IMAGES = 1794

@@ -19,9 +19,9 @@ def dissecting(folder: Path) -> Part:
     import pandas as pd
     import yardstick
 
+    from emobench.concepts.scores import concept_scores
+    from emobench.dissection.network import Images, dissect_networks
     from emobench.faces.imageset import ImageSet
-    from emobench.functional.dissection import concept_scores
-    from emobench.networks.dissecting import Images, dissect_networks
     from emobench.networks.loading import to_inputs
     from emobench.networks.recording import record_folder
     from emobench.networks.training import new_network
@@ -54,8 +54,8 @@ def dissecting(folder: Path) -> Part:
 def sweeping(folder: Path) -> Part:
     """Edits of lin2 with two values a unit, like random controls; against copying, editing and running the network."""
     from emobench.functional.edits import selection_scale
-    from emobench.networks.sweep import sweep_logits
     from emobench.networks.training import new_network
+    from emobench.sweeps.sweep import sweep_logits
 
     network, inputs = new_network(WIDTH, 0.2, 0).eval(), torch.rand(512, 1, 40, 40)
     units, configs = len(network.lin2.weight), 400
@@ -82,8 +82,8 @@ def controls(folder: Path, *, early: bool) -> Part:
     import pytest
     from edit_bench import small_params, write_benchmark
 
+    from emobench.edits.experiment import sweep_edits
     from emobench.faces.imageset import load_imageset
-    from emobench.networks.editing import sweep_edits
     from emobench.networks.loading import load_network
 
     edit = small_params(draws=200).edit

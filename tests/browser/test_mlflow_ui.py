@@ -4,8 +4,8 @@ from urllib.parse import quote
 import pytest
 from programs import free_port, mlflow_program
 
-from emobench.reporting.mlflow_log import Tracker
-from emobench.reporting.runs import RunRecord
+from emobench.tracking.runs import RunRecord
+from emobench.tracking.tracker import Tracker
 
 pytestmark = [
     pytest.mark.browser,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from emobench.functional.asymptotic import (
+from emobench.functional.similarity.asymptotic import (
     Asymptotic,
     correlated_normals,
     cosine_null,
@@ -13,9 +13,9 @@ from emobench.functional.asymptotic import (
     reorder_null,
     reorder_units,
 )  # fmt: skip
-from emobench.functional.nulls import random_top_images
-from emobench.functional.reordering import reorder_scores
-from emobench.functional.similarity import MIN_NORM, cos_similarity, cos_similarity_cubed
+from emobench.functional.similarity.nulls import random_top_images
+from emobench.functional.similarity.reordering import reorder_scores
+from emobench.functional.similarity.scores import MIN_NORM, cos_similarity, cos_similarity_cubed
 
 DRAWS = 20_000
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from emobench.functional.asymptotic import correlated_normals
 from emobench.functional.columns import centred, constant_columns, standardised
 from emobench.functional.faithfulness import pearson
+from emobench.functional.similarity.asymptotic import correlated_normals
 
 
 def awkward(dtype: torch.dtype, rows: int = 3) -> torch.Tensor:

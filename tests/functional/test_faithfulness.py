@@ -23,7 +23,7 @@ from emobench.functional.faithfulness import (
     top_mask,
 )  # fmt: skip
 from emobench.functional.interpretability import label_accuracy
-from emobench.functional.similarity import top_images
+from emobench.functional.similarity.scores import top_images
 
 IMAGES, UNITS = 2000, 200
 KNOWN = (0.0, 0.2, 0.5, 0.6, 0.79, 0.8, 1.0)

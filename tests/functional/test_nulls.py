@@ -6,8 +6,8 @@ import torch
 from scipy.stats import chisquare
 from statsmodels.stats.multitest import multipletests
 
-from emobench.functional.nulls import q_values, random_top_images, shared_null
-from emobench.functional.similarity import normaliser, soft_wpmi_log_likelihood
+from emobench.functional.similarity.nulls import q_values, random_top_images, shared_null
+from emobench.functional.similarity.scores import normaliser, soft_wpmi_log_likelihood
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from emobench.functional import compiled, cosines, likelihood, reordering, similarity, topk
-from emobench.functional.topk import top_images
+from emobench.functional.similarity import compiled, cosines, likelihood, reordering, topk
+from emobench.functional.similarity import scores as similarity
+from emobench.functional.similarity.topk import top_images
 
 SPEC = importlib.util.spec_from_file_location("similarity_oracle", Path(__file__).with_name("similarity_oracle.py"))
 oracle = importlib.util.module_from_spec(SPEC)

@@ -9,16 +9,14 @@ from markupsafe import escape
 from reporting.small_results import small_params, write_results
 
 from emobench.functional.paired import mcnemar
-from emobench.reporting import (
-    answer,
-    control_figures,
-    edit_figures,
-    evidence_figures,
-    figures,
-    html,
-    tables,
-    views,
-)
+from emobench.reporting import page as html
+from emobench.reporting import page_tables as views
+from emobench.reporting import summary as answer
+from emobench.reporting import tables
+from emobench.reporting.figures import controls as control_figures
+from emobench.reporting.figures import dissection as figures
+from emobench.reporting.figures import edits as edit_figures
+from emobench.reporting.figures import evidence as evidence_figures
 from emobench.reporting.results import Results
 
 VOID = {"meta", "link", "img", "br"}

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from small_card import write_small_card
 
 from emobench import device
 from emobench.layout import Layout
@@ -27,6 +28,7 @@ def layout(tmp_path) -> Layout:
         "near_duplicate_of": None, "leaks": False, "conflict": False,
     }  # fmt: skip
     pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data)
     return layout
 
 

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
+from emobench.edits.experiment import mean_outputs
+from emobench.edits.exporting import export_network
 from emobench.faces.imageset import load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.functional.edits import edited_state
-from emobench.networks.editing import mean_outputs
-from emobench.networks.exporting import export_network
 from emobench.networks.loading import load_network
 from emobench.networks.training import predict_logits
 from emobench.stages import edit

@@ -9,10 +9,11 @@ import pytest
 from reporting.small_tracked import write_tracked
 
 from emobench.errors import UserError
-from emobench.reporting import mlflow_log, tables
+from emobench.reporting import tables
 from emobench.reporting.results import Results
-from emobench.reporting.runs import run_records
 from emobench.stages import track
+from emobench.tracking import tracker as mlflow_log
+from emobench.tracking.runs import run_records
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
 

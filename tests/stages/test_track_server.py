@@ -18,11 +18,11 @@ from programs import free_port, mlflow_program, running, wait_for
 from reporting.small_tracked import write_tracked
 
 from emobench.errors import UserError
-from emobench.reporting.mlflow_log import MlflowClient
-from emobench.reporting.model_registry import mlflow  # not before emobench: it would report its use
 from emobench.reporting.results import Results
-from emobench.reporting.runs import run_records
 from emobench.stages import track
+from emobench.tracking.model_registry import mlflow  # not before emobench: it would report its use
+from emobench.tracking.runs import run_records
+from emobench.tracking.tracker import MlflowClient
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,0 +1,1 @@
+"""Comparing results in folders, at revisions and in MLflow: the command line's own."""

@@ -1,0 +1,184 @@
+"""A side of a comparison: the results in report folders, or at a git revision.
+
+Metrics have the names that MLflow shows: ``<network>_<images>_<metric>`` (baseline_test_accuracy), the network being
+baseline, chosen (the edit that did best on val) or paper (the published edit), and ``<file>_<key>`` for the others.
+"""
+
+import csv
+import io
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from emobench.edits import predictions as answers
+from emobench.edits.predictions import Answers, agrees, of_benchmark, readable
+from emobench.errors import UserError
+from emobench.reporting.results import IMAGE_SETS
+
+REPORTS = "reports"
+EDITS = {"chosen": "chosen_edit", "paper": "paper_edit"}
+OTHERS = ("audit", "clip", "dissect", "proof")
+NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
+
+Reader = Callable[[str], bytes | None]
+"""Reads a file by its name; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One benchmark's (or run's) results: metrics, images in each image set, and the answers where they are at hand.
+
+    ``networks``: name -> config_id, the name as in the metrics; ``why`` says why there are no answers.
+    """
+
+    metrics: dict[str, float]
+    sizes: dict[str, int]
+    networks: dict[str, str]
+    answers: Answers | None = None
+    why: str = ""
+    limited: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something with results: what it is in words, and its benchmarks by name."""
+
+    words: str
+    sides: dict[str, Side] = field(default_factory=dict)
+
+
+def of_folder(folder: Path) -> Source:
+    """A benchmark's report folder, or one that holds several. Predictions lie in artifacts/ beside reports/.
+
+    Raises:
+        UserError: no results there, or files that can't be read.
+    """
+    several = sorted(path.parent for path in folder.glob("*/baseline.json"))
+    folders = [folder] if (folder / "baseline.json").is_file() else several
+    if not folders:
+        raise UserError(f"{folder} holds no results; expected baseline.json in it or in its folders")
+    return Source(f"folder {folder}", {one.resolve().name: _in_folder(one.resolve()) for one in folders})
+
+
+def _in_folder(folder: Path) -> Side:
+    root = folder.parent.parent
+    return _benchmark(folder.name, lambda file: _bytes(folder / file), lambda path: _bytes(root / path))
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def of_revision(name: str, commit: str, root: Path) -> Source:
+    """reports/ at a git revision. Predictions come from the DVC cache, by the hashes in the dvc.lock of that time.
+
+    Raises:
+        UserError: no results there, or files that can't be read.
+    """
+    listed = (git(root, "ls-tree", "-r", "--name-only", commit, f"{REPORTS}/") or b"").decode().splitlines()
+    names = sorted(Path(path).parts[1] for path in listed if re.fullmatch(rf"{REPORTS}/[^/]+/baseline\.json", path))
+    if not names:
+        raise UserError(f"git revision {name} has no {REPORTS}/<name>/baseline.json")
+    cached = _cache(root)
+    return Source(f"git {name} ({commit[:7]})", {one: _at_revision(one, commit, root, cached) for one in names})
+
+
+def _at_revision(name: str, commit: str, root: Path, cached: Reader) -> Side:
+    def read(path: str) -> bytes | None:
+        return git(root, "show", f"{commit}:./{path}")
+
+    hashes = _locked(read("dvc.lock")) | _locked(read(f"{REPORTS}/{name}/dvc.lock"))
+    return _benchmark(
+        name,
+        lambda file: read(f"{REPORTS}/{name}/{file}"),
+        lambda path: cached(hashes[path]) if path in hashes else None,
+    )
+
+
+def git(root: Path, *arguments: str) -> bytes | None:
+    """What a git command prints; None if it fails."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _locked(lock: bytes | None) -> dict[str, str]:
+    """From path to md5, of the outputs in a dvc.lock."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {}) if lock else {}
+    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def _cache(root: Path) -> Reader:
+    """Reads a file of the DVC cache by its md5."""
+    try:
+        store = Repo(str(root)).cache.local
+    except DvcException:
+        return lambda md5: None
+    return lambda md5: _bytes(Path(store.oid_to_path(md5)))
+
+
+def _benchmark(name: str, report: Reader, stored: Reader) -> Side:
+    """A benchmark from its small report files, and from its predictions if they belong to them."""
+    baseline, compare = _json(name, "baseline.json", report), _json(name, "compare.json", report)
+    networks = {"baseline": "baseline"}
+    networks |= {short: compare[key]["config_id"] for short, key in EDITS.items() if key in compare}
+    metrics = _flat("baseline", {images: baseline[images] for images in IMAGE_SETS if images in baseline})
+    for row in csv.DictReader(io.StringIO((report("configs.csv") or b"").decode())):
+        for short in (short for short in EDITS if networks.get(short) == row["config_id"]):
+            measured = {key: value for key, value in row.items() if key not in NO_METRIC}
+            metrics |= _flat(f"{short}_{row['images']}", measured)
+    for other in OTHERS:
+        metrics |= _flat(other, _json(name, f"{other}.json", report))
+    sizes = {images: int(baseline[images]["images"]) for images in IMAGE_SETS if images in baseline}
+    found, why = _answers(name, stored)
+    if found is not None and not agrees(found, networks, metrics):
+        found, why = None, "the predictions at hand are of other results than these reports"
+    return Side(metrics, sizes, networks, found, why, bool(baseline.get("limited")))
+
+
+def _answers(name: str, stored: Reader) -> tuple[Answers | None, str]:
+    paths = [*(f"artifacts/{name}/{file}" for file in answers.FILES), f"data/{name}/index.parquet"]
+    parts = {path: stored(path) for path in paths}
+    missing = [path for path, part in parts.items() if part is None]
+    if missing:
+        return None, f"no {missing[0]} of that result is at hand"
+    return readable(lambda: of_benchmark(*parts.values()), f"benchmark {name}"), ""
+
+
+def _json(name: str, file: str, report: Reader) -> dict[str, Any]:
+    """A report file; empty if it is not there."""
+    try:
+        content = json.loads(report(file) or b"{}")
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} of benchmark {name} is not valid JSON")
+    return content
+
+
+def _flat(above: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among nested values or texts, their names joined."""
+
+    def walk(prefix: str, inner: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+        for key, value in inner.items():
+            if isinstance(value, Mapping):
+                yield from walk(f"{prefix}_{key}", value)
+            elif not isinstance(value, bool | None | list):
+                try:
+                    number = float(value)
+                except ValueError:
+                    continue
+                if abs(number) < float("inf"):
+                    yield f"{prefix}_{key}", number
+
+    return dict(walk(above, values))

@@ -1,0 +1,1 @@
+"""Edits of a network's layers: which, their search, their controls and their verdicts."""

@@ -1,0 +1,163 @@
+"""All edits of a benchmark: which configurations, what each one does on every image set, and which is best on val."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from emobench.edits.arms import configurations
+from emobench.edits.controls import accompanied
+from emobench.edits.drawing import run_controls
+from emobench.edits.family import best_of_all, family
+from emobench.edits.joint import measure_joint
+from emobench.edits.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
+from emobench.edits.search import Found
+from emobench.edits.target import Configuration, Target, choose_layer, unit_table
+from emobench.faces.imageset import ImageSet
+from emobench.functional.classification import label_ranks, probability_metrics
+from emobench.networks.loading import LoadedNetwork
+from emobench.networks.vggnet import VGGNet
+from emobench.params import PAPER_ARMS, Edit
+from emobench.sweeps.sweep import sweep_logits
+
+EFFECT_IMAGES = 500
+MEAN_IMAGES = 2000
+MEAN_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found: all configurations measured, and what each unit of some layers does.
+
+    ``rows`` are the images' row numbers in the image set, ``chosen`` is the configuration that is best on val.
+    ``logits`` float32 (members, images, classes) are those of ``logit_ids``: the baseline and the judged edits.
+    ``evaluated`` is how many configurations were looked at in all, on val or everywhere.
+    """
+
+    layer: str
+    rows: np.ndarray
+    measured: Measured
+    effects: pd.DataFrame
+    chosen: Configuration
+    logit_ids: list[str]
+    logits: np.ndarray
+    evaluated: int
+
+
+def sweep_edits(
+    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
+    *, seed: int, found: Sequence[Found] = (), workers: Mapping[str, Any] = ALONE,
+) -> Sweep:  # fmt: skip
+    """Evaluates every configuration that params ask for, on all val and test images, and the controls of the judged.
+
+    Args:
+        edit: which arms, on which layer, within which memory.
+        network: the baseline.
+        imageset: the images; metrics are taken on its evaluation rows.
+        layers: layers.parquet.
+        units: units.parquet.
+        seed: of the random controls.
+        found: what a search found (see emobench.edits.search), in the edited layer or in several together.
+        workers: who sweeps (jobs, scheduler, work; see sweep_logits).
+    """
+    layer = choose_layer(edit, layers)
+    effects = leave_one_out(edit, network, imageset, layer, workers)
+    target = edit_target(edit, network, imageset, layer, units, effects)
+    searched = [one.configuration() for one in found if len(one.scales) == 1]
+    configs, rows = [*configurations(target), *searched], imageset.evaluation_rows()["val_test"]
+    print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
+    bench = bench_of(network, imageset, target, workers)
+    logits = bench.logits(configs)
+    edits = bench.measured(configs, logits)
+    members, best = family(edits.table, edit.paper), best_of_all(edits.table) or "baseline"
+    controls, tried = run_controls(bench, accompanied(members, configs), edits, logits[0], seed=seed)
+    judged = ["baseline", *dict.fromkeys(members["config_id"])]
+    logits = logits[[edits.config_ids.index(name) for name in judged]]
+    chosen, evaluated, parts = configs[edits.config_ids.index(best)], len(configs) + tried, [edits, *controls]
+    joint = measure_joint(bench, [one for one in found if len(one.scales) > 1], seed=seed)
+    if joint is not None:
+        parts.append(joint.measured)
+        judged, logits = [*judged, *joint.judged], torch.cat([logits, joint.logits])
+        evaluated += joint.evaluated
+    return Sweep(layer, rows, joined(parts), effects, chosen, judged, logits.numpy(), evaluated)
+
+
+def edit_target(
+    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, units: pd.DataFrame, effects: pd.DataFrame
+) -> Target:
+    """The layer with all that arms select by; unit means are taken only where an operation needs them."""
+    module = network.model.get_submodule(layer)
+    weight, bias = module.weight.detach().cpu(), module.bias.detach().cpu()
+    mean = (
+        mean_outputs(network, layer, imageset) if "mean" in edit.operations and set(edit.arms) - {*PAPER_ARMS} else None
+    )
+    own = effects[effects["layer"] == layer].reset_index(drop=True)
+    return Target(edit, layer, weight, bias, mean, unit_table(edit, layer, units), own)
+
+
+@torch.no_grad()
+def mean_outputs(network: LoadedNetwork, layer: str, imageset: ImageSet) -> Tensor:
+    """Each unit's mean output (units,), over space too, on up to MEAN_IMAGES kept train images, evenly spaced.
+
+    Taken before BatchNorm and ReLU, as activations are recorded, but whatever the recording's pooling is.
+    """
+    rows, module = _some(imageset.rows("train"), MEAN_IMAGES), network.model.get_submodule(layer)
+    total = torch.zeros(len(module.bias), dtype=torch.float64)
+    for part in np.array_split(rows, math.ceil(len(rows) / MEAN_BATCH)):
+        inputs = network.transform(imageset.images[part]).to(module.bias.device)
+        outputs = module(network.model.inputs_of(layer, inputs)).double()
+        total += outputs.reshape(len(part), len(total), -1).mean(-1).sum(0).cpu()
+    return (total / len(rows)).float()
+
+
+def leave_one_out(
+    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
+) -> pd.DataFrame:
+    """unit_effects of lin1, lin2 and the edited layer on up to EFFECT_IMAGES kept val images, evenly spaced."""
+    rows = _some(imageset.rows("val"), EFFECT_IMAGES)
+    inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
+    layers = dict.fromkeys(["lin1", "lin2", layer])
+    options = {"memory_gib": edit.memory_gib, **workers}
+    tables = [unit_effects(network.model, one, inputs, labels, **options) for one in layers]
+    return pd.concat(tables, ignore_index=True)
+
+
+def unit_effects(model: VGGNet, layer: str, inputs: Tensor, labels: Tensor, **options: Any) -> pd.DataFrame:
+    """What each unit of a layer does: the change of accuracy and NLL when its row is scaled by 0.
+
+    Args:
+        model: in evaluation mode.
+        layer: the layer.
+        inputs: (images, 1, 40, 40).
+        labels: (images,).
+        **options: of sweep_logits, memory_gib at least.
+
+    Returns:
+        A row a unit: layer, unit, images (how many), delta_accuracy, delta_nll.
+    """
+    units = len(model.get_submodule(layer).weight)
+    scales = torch.cat([torch.ones(1, units), 1 - torch.eye(units)])
+    logits = sweep_logits(model, layer, inputs, scales, **options)
+    parts = logits.split(CONFIGS_AT_ONCE)
+    accuracy = torch.cat([(label_ranks(part, labels) == 0).double().mean(-1) for part in parts])
+    nll = torch.cat([probability_metrics(part, labels)["nll"] for part in parts])
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "unit": range(units),
+            "images": len(labels),
+            "delta_accuracy": (accuracy[1:] - accuracy[0]).numpy(),
+            "delta_nll": (nll[1:] - nll[0]).numpy(),
+        }
+    )
+
+
+def _some(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]

@@ -1,0 +1,170 @@
+"""Edits of a layer measured: all metrics on every image set, or accuracy and NLL on val alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from emobench.edits.family import PROTOCOLS
+from emobench.edits.target import Configuration, Target, stacked
+from emobench.faces.imageset import ImageSet
+from emobench.functional.calibration import fit_temperature
+from emobench.functional.classification import metric_columns, probability_metrics
+from emobench.networks.loading import LoadedNetwork
+from emobench.networks.vggnet import VGGNet
+from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
+from emobench.vocabulary import CLASSES
+
+CONFIGS_AT_ONCE = 64
+HELD_SHARE = 0.125
+"""Which share of the memory those who sweep may hold themselves, scales or logits; a sweep has the rest."""
+ALONE: Mapping[str, Any] = MappingProxyType({})
+"""Keywords of a sweep that runs in this process and keeps no finished work."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Some configurations: their names, their table (see measure), their predictions (configs, images) uint8."""
+
+    config_ids: list[str]
+    table: pd.DataFrame
+    predictions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A layer of a network, the images that edits are measured on, and how sweeps run.
+
+    ``inputs`` (images, 1, 40, 40) and ``labels`` (images,); ``positions``: image set -> positions among these images;
+    ``workers``: who sweeps (jobs, scheduler, work; see sweep_logits).
+    """
+
+    model: VGGNet
+    target: Target
+    inputs: Tensor
+    labels: Tensor
+    positions: dict[str, np.ndarray]
+    workers: Mapping[str, Any]
+
+    @property
+    def memory_gib(self) -> float:
+        """Bound of the memory of everything."""
+        return self.target.edit.memory_gib
+
+    @property
+    def held_bytes(self) -> float:
+        """What may be held while a sweep runs."""
+        return self.memory_gib * 2**30 * HELD_SHARE
+
+    @property
+    def _sweeping(self) -> dict[str, Any]:
+        """Keywords of every sweep."""
+        return {"memory_gib": self.memory_gib * (1 - HELD_SHARE), **self.workers}
+
+    def logits(self, configs: Sequence[Configuration]) -> Tensor:
+        """Logits (configs, images, classes)."""
+        edits = stacked(configs, self.target.bias)
+        return sweep_logits(self.model, self.target.layer, self.inputs, *edits, **self._sweeping)
+
+    def on_val(self, configs: Sequence[Configuration]) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy and NLL (configs,) on val."""
+        val = torch.from_numpy(self.positions["val"])
+        inputs, labels, edits = self.inputs[val], self.labels[val], stacked(configs, self.target.bias)
+        found = sweep_outcomes(self.model, self.target.layer, inputs, labels, *edits, **self._sweeping)
+        return (found.predictions == labels.numpy()).mean(-1), found.nll
+
+    def right(self, predictions: np.ndarray) -> Tensor:
+        """How many answers are right on each image set that edits are judged on: (configs, sets) int64.
+
+        Args:
+            predictions: (configs, images).
+        """
+        right = torch.from_numpy(predictions) == self.labels
+        judged = [self.positions[name] for name in PROTOCOLS if len(self.positions[name])]
+        return torch.stack([right[:, at].sum(1) for at in judged], dim=1)
+
+    def measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
+        """All metrics and predictions of some configurations, from their logits."""
+        edit = self.target.edit
+        shared = {"layer": self.target.layer, "concept_set": edit.concept_set, "similarity_fn": edit.similarity_fn}
+        table = measure(configs, logits, self.labels, self.positions).assign(**shared)
+        return Measured([one.config_id for one in configs], table, logits.argmax(-1).numpy().astype(np.uint8))
+
+
+def bench_of(network: LoadedNetwork, imageset: ImageSet, target: Target, workers: Mapping[str, Any] = ALONE) -> Bench:
+    """The target's layer with all val and test images; metrics are taken on the evaluation rows."""
+    sets = imageset.evaluation_rows()
+    rows = sets["val_test"]
+    inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
+    positions = {name: np.searchsorted(rows, at) for name, at in sets.items()}
+    return Bench(network.model, target, inputs, labels, positions, workers)
+
+
+def joined(parts: Sequence[Measured]) -> Measured:
+    """Several parts as one, in their order."""
+    names = [name for part in parts for name in part.config_ids]
+    tables = pd.concat([part.table for part in parts], ignore_index=True)
+    return Measured(names, tables, np.concatenate([part.predictions for part in parts]))
+
+
+def picked(whole: Measured, config_ids: Sequence[str]) -> Measured:
+    """Some of the configurations, in the order in which they are named."""
+    place = {name: index for index, name in enumerate(whole.config_ids)}
+    order = {name: index for index, name in enumerate(config_ids)}
+    table = whole.table[whole.table["config_id"].isin(order)]
+    table = table.sort_values("config_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+    return Measured(list(config_ids), table, whole.predictions[[place[name] for name in config_ids]])
+
+
+def measure(
+    configs: Sequence[Configuration], logits: Tensor, labels: Tensor, positions: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """The metrics of every configuration on every image set.
+
+    Args:
+        configs: the configurations.
+        logits: (configs, images, classes).
+        labels: (images,).
+        positions: image set -> positions among the images; ``val`` is what the temperatures are fitted on.
+
+    Returns:
+        A row for each configuration and image set: config_id, images, what describes the configuration, the metrics,
+        temperature, and nll_t and ece_t, measured after dividing the logits by it.
+    """
+    described = pd.DataFrame([configuration.columns() for configuration in configs])
+    numbers = dict.fromkeys(["tau", "factor", "seed", "rows_differing"], float)
+    described = described.astype({**numbers, "control_of": "str"})
+    val = torch.from_numpy(positions["val"])
+    temperature = torch.tensor([fit_temperature(one[val], labels[val]) for one in logits], dtype=torch.float64)
+    tables = []
+    for images, at in positions.items():
+        if len(at):
+            columns = _in_parts(logits, at, labels[at], temperature)
+            tables.append(pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1))
+    table = pd.concat(tables, ignore_index=True)
+    order = {configuration.config_id: index for index, configuration in enumerate(configs)}
+    table = table.sort_values("config_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+    return table[["config_id", "images", *table.columns.drop(["config_id", "images"])]]
+
+
+def _in_parts(logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tensor) -> dict[str, np.ndarray]:
+    """All metrics on some images, a few configurations at a time: probabilities in double precision take room.
+
+    Args:
+        logits: (configs, images, classes).
+        at: positions of the images that count.
+        labels: of these.
+        temperature: (configs,).
+    """
+    parts = []
+    for every, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
+        some = every[:, at]
+        scaled = probability_metrics(some / degrees[:, None, None], labels)
+        calibrated = {"temperature": degrees, "nll_t": scaled["nll"], "ece_t": scaled["ece"]}
+        parts.append(metric_columns(some, labels, CLASSES) | calibrated)
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}

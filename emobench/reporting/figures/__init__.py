@@ -1,0 +1,1 @@
+"""The report's figures; matplotlib is imported here alone."""

@@ -1,0 +1,265 @@
+"""Figures and tables that hold the edits against luck: random controls, p-values, leaderboard, the published grid."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import binom
+
+from emobench.reporting import tables
+from emobench.reporting.figures.edits import describe, short_name, signed
+from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_style, new_axes
+from emobench.reporting.page_tables import NONE, Table, text
+from emobench.reporting.published import improving, published_replay
+from emobench.reporting.results import Results
+from emobench.vocabulary import CLASSES
+
+KINDS = {"random": SERIES[0], "decile": SERIES[5]}
+VERDICT_COLORS = {"improves": SERIES[2], "harms": SERIES[1]}
+LEVEL = 0.05
+
+
+def draw(results: Results) -> list[Picture]:
+    """All figures of this module."""
+    found = [*arm_curves(results), volcano(results), beside_controls(results), class_intervals(results)]
+    return [picture for picture in found if picture is not None]
+
+
+@in_style
+def arm_curves(results: Results) -> list[Picture]:
+    """Change of accuracy over the factor, a panel an arm with the band of its random controls; for val and test."""
+    shown = [images for images in ("val", "test") if images in results.image_sets]
+    return [_arm_curves(results, images, tables.differences(results, images)) for images in shown]
+
+
+def _arm_curves(results: Results, images: str, edits: pd.DataFrame) -> Picture:
+    arms, chosen = list(edits["arm"].unique()), tables.judged(results)
+    base = results.config(results.baseline_id, images)["accuracy"]
+    columns = 3
+    figure = Figure(figsize=(7.4, 0.8 + 1.75 * math.ceil(len(arms) / columns)), layout="constrained")
+    panels = figure.subplots(math.ceil(len(arms) / columns), columns, sharey=True, squeeze=False).flat
+    for axes, arm in zip(panels, arms, strict=False):
+        cells = edits[edits["arm"] == arm]
+        bands = tables.controls_of(results, chosen.get(arm), arm, images)
+        for kind, color in KINDS.items():
+            values = 100 * (bands.loc[bands["arm"] == kind, "accuracy"] - base)
+            if len(values):
+                axes.axhspan(*values.quantile([0.05, 0.95]), color=color, alpha=0.22, linewidth=0)
+        factors = cells["factor"].fillna(0)
+        axes.plot(factors, cells["points"], "o", color=INK, markersize=2.6, alpha=0.55, mew=0)
+        best = cells[cells["config_id"] == chosen.get(arm)]
+        axes.plot(best["factor"].fillna(0), best["points"], "D", color=SERIES[1], markersize=6)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_title(arm, fontweight="normal", size=9.5)
+        axes.grid(axis="y")
+    for axes in list(panels):
+        axes.set_visible(False)
+    low, high = edits["points"].quantile(0.1), edits["points"].max()
+    figure.axes[0].set_ylim(max(-6.0, min(low, -0.1) * 1.1), max(high, 0.1) * 1.25)
+    figure.supxlabel("factor (0 where the operation has none)", size=9.5)
+    figure.supylabel(f"points against the baseline, {short_name(images)}", size=9.5)
+    return Picture(
+        f"arms_{images}",
+        figure,
+        f"Every edit on {short_name(images)}, by arm; diamond: the one that was best on val. Bands: where the same "
+        "search ends in 90 of 100 cases when units are swapped at random (blue), or at random among rows of like norm "
+        "(light). A diamond inside its band owes nothing to which units were chosen.",
+        f"Panels: change of accuracy over the factor for each arm on {images}, with the band of its random controls.",
+    )
+
+
+@in_style
+def volcano(results: Results) -> Picture:
+    """Difference on test against -log10 of the uncorrected exact McNemar p of every edit and random control."""
+    figure, axes = new_axes(6, 4.4)
+    p_values = {
+        kind: exact_p_values(results, ids)
+        for kind, ids in (("control", results.control_ids), ("edit", results.edit_ids))
+        if len(ids)
+    }
+    styles = {"control": (MUTED, 2.2, 0.35, "random controls"), "edit": (SERIES[0], 4, 0.8, "edits")}
+    for kind, table in p_values.items():
+        color, size, alpha, label = styles[kind]
+        axes.plot(
+            table["points"], -np.log10(table["p"]), "o", color=color, markersize=size, alpha=alpha, mew=0, label=label
+        )
+    verdicts = results.verdicts[results.verdicts["images"] == "test"].drop_duplicates("config_id")
+    for row in verdicts.to_dict("records"):
+        color = VERDICT_COLORS.get(row["verdict"], INK)
+        axes.plot(
+            100 * row["delta_accuracy"], -np.log10(row["mcnemar_p"]), "D", color=color, markersize=5.5, mfc="none"
+        )
+    axes.plot([], [], "D", color=INK, mfc="none", label="judged (best on val of its arm)")
+    axes.axhline(-math.log10(LEVEL), color=INK, linestyle="--", linewidth=0.9)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.set_xlim(max(-8.0, *[table["points"].min() for table in p_values.values()]) - 0.2, None)
+    axes.set_ylim(-0.1, 8)
+    axes.set(xlabel="points against the baseline, test", ylabel="−log10 p (exact McNemar, uncorrected)")
+    axes.grid(axis="y")
+    figure.legend(loc="outside upper center", ncols=3)
+    return Picture(
+        "volcano",
+        figure,
+        "Every edit by what it changes and how surely. An improvement stands on the right above the dashed line "
+        f"(p = {LEVEL}); with this many edits some would by luck, so that only the framed ones, chosen on val, count. "
+        "Edits that break the network lie outside on the left or above.",
+        "Scatter of accuracy difference against minus log10 p for all edits and random controls.",
+    )
+
+
+def exact_p_values(results: Results, config_ids: list[str]) -> pd.DataFrame:
+    """Difference in points and exact two-sided McNemar p on test of many configurations: config_id, points, p."""
+    at, labels = results.columns_of("test")
+    answers = results.predictions[:, at]
+    base = answers[results.config_ids.index(results.baseline_id)] == labels
+    rows = []
+    for name in config_ids:
+        right = answers[results.config_ids.index(name)] == labels
+        rows.append((int((right & ~base).sum()), int((base & ~right).sum())))
+    gains, losses = np.array(rows).T
+    # Twice the smaller tail: exact and two-sided, since the two answers are equally likely.
+    p_values = np.minimum(1.0, 2 * binom.cdf(np.minimum(gains, losses), gains + losses, 0.5))
+    points = 100 * (gains - losses) / len(labels)
+    return pd.DataFrame({"config_id": config_ids, "points": points, "p": np.maximum(p_values, 1e-300)})
+
+
+@in_style
+def beside_controls(results: Results) -> Picture | None:
+    """The chosen and the paper's edit inside the distribution of their random controls, on test; None without any."""
+    edits = {name: config_id for name, config_id in results.shown_edits().items()}
+    pairs = {
+        name: tables.controls_of(results, one, tables.accompanied_name(results, one), "test")
+        for name, one in edits.items()
+    }
+    pairs = {name: table for name, table in pairs.items() if len(table)}
+    if not pairs:
+        return None
+    figure = Figure(figsize=(7.4, 0.6 + 2.5 * len(pairs)), layout="constrained")
+    base = results.config(results.baseline_id)["accuracy"]
+    for axes, (name, table) in zip(figure.subplots(len(pairs), squeeze=False).flat, pairs.items(), strict=True):
+        _beside(axes, results, edits[name], table.assign(points=100 * (table["accuracy"] - base)), name)
+    figure.axes[-1].set_xlabel("points against the baseline, test")
+    return Picture(
+        "controls",
+        figure,
+        "The picture that matters: the edit (orange) among edits that do the same to units drawn at random, each with "
+        "the same search on val. An edit that owes its gain to the units it chose stands to the right of them, and of "
+        "one factor for all rows (grey).",
+        "Histograms of the accuracy change of random controls with the edit, uniform and inverse controls as lines.",
+    )
+
+
+def _beside(axes: Axes, results: Results, config_id: str, controls: pd.DataFrame, name: str) -> None:
+    own = 100 * (results.config(config_id)["accuracy"] - results.config(results.baseline_id)["accuracy"])
+    drawn = controls[controls["arm"].isin(KINDS)]
+    edges = np.histogram_bin_edges([*drawn["points"], own, 0], bins=40)
+    for kind, color in KINDS.items():
+        values = drawn.loc[drawn["arm"] == kind, "points"]
+        # Shares: a kind that stopped early has fewer draws.
+        shares = np.full(len(values), 1 / max(1, len(values)))
+        axes.hist(values, bins=edges, weights=shares, color=color, alpha=0.6, label=f"{len(values)} {kind} controls")
+    lines = {"uniform": (MUTED, "--"), "inverse": (MUTED, ":")}
+    for kind, (color, style) in lines.items():
+        for value in controls.loc[controls["arm"] == kind, "points"]:
+            axes.axvline(value, color=color, linestyle=style, linewidth=1.4, label=kind)
+    axes.axvline(own, color=SERIES[1], linewidth=2.2, label=name)
+    axes.set_title(f"{name}: {describe(results.config(config_id))}", fontweight="normal", size=9.5)
+    axes.set_ylabel("share of draws")
+    axes.legend(loc="upper left", fontsize=8.5)
+
+
+@in_style
+def class_intervals(results: Results) -> Picture | None:
+    """Change of each class's recall on test with its interval, for the shown edits; None if there is neither."""
+    edits = results.shown_edits()
+    if not edits:
+        return None
+    figure, axes = new_axes(6, 4)
+    for number, (name, config_id) in enumerate(edits.items()):
+        row = tables.verdict_of(results, config_id)
+        places = np.arange(len(CLASSES)) + 0.3 * (number - (len(edits) - 1) / 2)
+        ends = np.array(
+            [[100 * row[f"{end}_recall_{label}"] for label in CLASSES] for end in ("ci_low", "ci_high", "delta")]
+        )
+        axes.hlines(places, ends[0], ends[1], color=SERIES[number], linewidth=2)
+        axes.plot(ends[2], places, "o", color=SERIES[number], markersize=5, label=name)
+    support = results.confusion(results.baseline_id).sum(1)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(range(len(CLASSES)), [f"{name} ({count:,})" for name, count in zip(CLASSES, support, strict=True)])
+    axes.invert_yaxis()
+    axes.set_xlabel("change of recall on test, points")
+    axes.grid(axis="x")
+    figure.legend(loc="outside upper center", ncols=2)
+    confidence = results.params.compare.confidence
+    return Picture(
+        "recalls",
+        figure,
+        f"Who pays: change of each class's recall on the test images (their number in brackets), with its "
+        f"{confidence:.0%} interval. One that crosses 0 may be luck.",
+        "Dots with intervals: change of recall by class for the shown edits.",
+    )
+
+
+def leaderboard_table(results: Results) -> Table:
+    """The judged edits on test by accuracy, with verdict and what speaks against them."""
+    rows = []
+    judged = results.verdicts[results.verdicts["images"] == "test"]
+    for row in judged.sort_values(["accuracy", "config_id"], ascending=[False, True]).to_dict("records"):
+        ends = "{} [{}, {}]".format(*(signed(100 * row[f"{end}_accuracy"]) for end in ("delta", "ci_low", "ci_high")))
+        forms = {
+            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}",
+            "random_p95": "{:.2%}", "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}",
+            "ci_high_nll_t": "{:+.4f}",
+        }  # fmt: skip
+        words = [
+            row["config_id"],
+            row["selected_on"],
+            row["verdict"],
+            row["why"] or NONE,
+            f"{row['accuracy']:.2%}",
+            ends,
+        ]
+        counts = f"{row['gains']:.0f} / {row['losses']:.0f}"
+        rows.append([*words, counts, *(text(row[name], form) for name, form in forms.items())])
+    base = results.config(results.baseline_id)["accuracy"]
+    caption = (
+        f"Leaderboard on test; the baseline has {base:.2%}. One edit an arm, chosen on val, and the paper's own. p: "
+        "exact McNemar; Holm: corrected over this table; control p: share of random controls that do as well (the "
+        "harder kind); draws: how many of them were drawn, fewer where they settled it early; 95 %: what 95 of 100 of "
+        "them stay below; uniform: the best factor for all rows; rows: how many "
+        "differ between the edit and its random controls; NLL: upper end of the change after temperature."
+    )
+    head = ["edit", "chosen on", "verdict", "what speaks against it", "accuracy", "points [interval]", "gains / losses"]
+    head += ["p", "p, Holm", "control p", "draws", "95 %", "uniform", "rows", "NLL"]
+    return Table(caption, head, rows, words=4)
+
+
+def search_table(results: Results) -> Table:
+    """What each search for scales got on val images that its scales were not fitted on."""
+    forms = {"layers": "{}", "kind": "{}", "pull": "{:g}", "strength": "{:g}", "accuracy": "{:.2%}", "nll_t": "{:.4f}"}
+    forms = {name: form for name, form in forms.items() if name in results.search}
+    rows = [[text(row[name], form) for name, form in forms.items()] for row in results.search.to_dict("records")]
+    split = results.params.edit.search.split
+    caption = (
+        f"Search for row scales on {split} images. Pull: how strongly scales are held at 1; strength: the power that "
+        "they are raised to, 0 being the baseline. Accuracy and NLL (after a temperature) are cross-fitted: each image "
+        "is scored by scales that never saw it."
+    )
+    return Table(caption, [name.replace("nll_t", "NLL") for name in forms], rows, words=2)
+
+
+def published_table() -> Table:
+    """The improving cells of the published grid with the smallest p that their confusion matrices allow."""
+    cells = improving(published_replay())
+    rows = [
+        [f"{row.tau:g}", f"{row.factor:g}", f"{row.right:,}", signed(row.delta_points, 3), f"{row.min_mcnemar_p:.3f}"]
+        for row in cells.itertuples()
+    ]
+    caption = (
+        f"The paper's own grid, from its published confusion matrices alone: all {len(cells)} cells that improve, with "
+        "the smallest exact McNemar p that any pairing of the two networks' answers allows. None could reach .05, even "
+        "before correcting for the choice among them."
+    )
+    return Table(caption, ["τ", "factor", "right", "points", "smallest possible p"], rows, words=0)

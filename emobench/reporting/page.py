@@ -1,0 +1,170 @@
+"""The report as one self-contained page: style, figures and, where allowed, top images are inside it."""
+
+import base64
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from emobench import __version__
+from emobench.params import LAYERS
+from emobench.reporting import page_tables as views
+from emobench.reporting import tables
+from emobench.reporting.figures import controls as control_figures
+from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
+from emobench.reporting.results import Results
+from emobench.reporting.summary import answer
+from emobench.reporting.text import rendered
+
+VARIABLES = {PAPER: "paper", INK: "ink", MUTED: "muted", GRID: "grid"} | {
+    color: f"series-{number}" for number, color in enumerate(SERIES, start=1)
+}
+"""The figures' colours that the page sets anew for light, dark and print."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: heading, what to know first, the names of its figures, its tables."""
+
+    key: str
+    title: str
+    text: list[str]
+    figures: list[str] = field(default_factory=list)
+    tables: list[views.Table] = field(default_factory=list)
+
+
+def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) -> str:
+    """The whole page as HTML.
+
+    Args:
+        results: the benchmark.
+        pictures: the figures, in any order.
+        pixels: whether the units' top images are shown. With photos of people the page must then stay out of git.
+    """
+    return rendered(
+        "index.html",
+        name=results.params.name,
+        version=__version__,
+        limit=results.params.data.limit if results.limited else None,
+        answer=answer(results),
+        sections=sections(results),
+        figures={picture.name: {"svg": inline_svg(picture), "picture": picture} for picture in pictures},
+        units=unit_cards(results, pixels=pixels),
+        pixels=pixels,
+        real_faces=results.real_faces,
+        top_images=results.params.report.top_images,
+    )
+
+
+def sections(results: Results) -> list[Section]:
+    """The parts of the page: figures first, then tables."""
+    notes = clip_notes(results.clip_model)
+    shown = results.params.edit.similarity_fn
+    dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
+    found = [
+        Section(
+            "edits", "What the edits change",
+            ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
+             "best on the validation images; grey: τ selects no unit, or all of them."],
+            ["controls", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano", "recalls",
+             "confusion_baseline", "confusion_paper", "confusion_chosen"],
+        ),
+        Section(
+            "layers", "What the units react to", notes,
+            ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
+        ),
+        Section("training", "The network", [], ["history"]),
+        Section(
+            "edit-tables", "Tables: edits", [], [],
+            [control_figures.leaderboard_table(results), views.edits_table(results), views.verdicts_table(results),
+             views.class_table(results), control_figures.search_table(results), control_figures.published_table()],
+        ),
+        Section(
+            "layer-tables", "Tables: layers", [], [],
+            [*(views.layer_table(results, *pair) for pair in dissections), evidence_figures.overview_table(results),
+             evidence_figures.coherence_table(results)],
+        ),
+        Section("clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], [views.ranking_table(results)]),
+        Section(
+            "data", "Tables: images and metrics", [], [],
+            [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in (
+                ("audit", "Audit of the images"), ("clip", "CLIP"), ("baseline", "Baseline"),
+            )],
+        ),
+    ]  # fmt: skip
+    proof = results.metrics("proof")
+    title = "Proof on known truth" if proof["evidence"] == "truth" else "Held-out evidence"
+    tested = [evidence_figures.known_answer_table(results)]
+    if "trained" in proof:
+        tested += [evidence_figures.truth_table(results), views.proof_table(proof)]
+    return [*found[:2], Section("proof", title, views.proof_text(proof), [], tested), *found[2:]]
+
+
+def clip_notes(clip: Mapping[str, Any]) -> list[str]:
+    """Whether agreement between descriptions and labels or annotations is independent evidence."""
+    names = {"saw_labels": "the emotion labels", "saw_annotations": "the annotated concepts"}
+    seen = " and ".join(text for key, text in names.items() if clip.get(key))
+    if not seen:
+        return ["The CLIP behind the descriptions saw neither labels nor annotations of these images."]
+    return [
+        f"The CLIP behind the descriptions was trained with {seen} of the train images. That a description agrees "
+        "with them is therefore not independent evidence that it is right."
+    ]
+
+
+def unmeasured_note(results: Results) -> str:
+    """Which concepts nobody measured on these images."""
+    if not results.unmeasured:
+        return "Every concept is measured on these images."
+    return f"Not measured on these images, so not checked against anything: {', '.join(results.unmeasured)}."
+
+
+def unit_cards(results: Results, *, pixels: bool) -> dict[str, list[dict[str, Any]]]:
+    """The most interpretable units by layer, as text, with their top images in one strip each if ``pixels``."""
+    top = tables.top_units(results.units, results.params.report.top_units)
+    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in LAYERS if layer in set(top["layer"])}
+    for row in top.to_dict("records"):
+        strip = None
+        if pixels:
+            strip = image_strip(results.imageset.images[row["top_images"][: results.params.report.top_images]])
+        numbers = {"similarity": "{:.2f}", "margin": "{:.2f}", "label_accuracy": "{:.0%}", "chance": "{:.0%}"}
+        cells = {name: views.text(row[name], form) for name, form in numbers.items()}
+        cards[row["layer"]].append(
+            {**{k: row[k] for k in ("unit", "description", "concept_set")}, **cells, "strip": strip}
+        )
+    return cards
+
+
+def image_strip(images: np.ndarray) -> str:
+    """Images uint8 (n, height, width) side by side as a WebP data address."""
+    data = io.BytesIO()
+    Image.fromarray(np.concatenate(list(images), axis=1)).save(data, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def inline_svg(picture: Picture) -> Markup:
+    """A figure to stand inside the page: its ids are its own, its colours and its font the page's."""
+    svg = picture.svg
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"[\"(]#([^\")]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{picture.name}-{found[1]}"' if found[1] in used else "", svg)
+    svg = re.sub(r"([\"(])#(?=[^\")]+[\")])", rf"\1#{picture.name}-", svg)
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: variable(found[0]), svg).replace(FONTS, "inherit")
+    svg = re.sub(r">\s+<", "><", svg)
+    width = float(re.search(r' width="([\d.]+)pt"', svg)[1])
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    return Markup(svg.replace("<svg", f'<svg style="max-width: {1.45 * width:.0f}px"', 1))
+
+
+@cache
+def variable(color: str) -> str:
+    """A colour of the figures as the page's variable; others (the cells of heat maps) stay."""
+    return f"var(--{VARIABLES[color]})" if color in VARIABLES else color

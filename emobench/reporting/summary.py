@@ -1,0 +1,118 @@
+"""The result in plain words: is the best edit better than the baseline, by how much, and is that luck?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from emobench.reporting import tables
+from emobench.reporting.figures.edits import describe, signed
+from emobench.reporting.results import PUBLISHED_EDIT_ACCURACY, Results
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result in plain words: one leading sentence, more of them, and a few numbers (value, what it is)."""
+
+    lead: str
+    more: list[str]
+    numbers: list[tuple[str, str]]
+
+
+def answer(results: Results) -> Answer:
+    """Whether the best edit differs from luck, the accuracies, and what the paper's edit does."""
+    base = results.config(results.baseline_id)["accuracy"]
+    count = int(results.confusion(results.baseline_id).sum())
+    measured = f"the network gets {base:.2%} of the {count:,} test images right"
+    numbers = [(f"{base:.2%}", "baseline, test")]
+    if results.chosen_id is None:
+        return Answer(f"No edit can be judged; {measured}.", ["Each one selected no unit or all of them."], numbers)
+    verdict = tables.verdict_of(results, results.chosen_id)
+    edited, points = results.config(results.chosen_id), 100 * verdict["delta_accuracy"]
+    low, high = 100 * verdict["ci_low_accuracy"], 100 * verdict["ci_high_accuracy"]
+    interval = f"{results.params.compare.confidence:.0%} interval {signed(low)} to {signed(high)}"
+    numbers += [
+        (f"{edited['accuracy']:.2%}", "best edit, test"),
+        (signed(points), f"points of difference; {interval}"),
+        (f"p = {verdict['mcnemar_p']:.2g}", "exact McNemar test of the best edit"),
+    ]
+    more = [
+        f"The edit that did best on the validation images ({describe(edited)}): {signed(points)} points, "
+        f"{verdict['gains']:.0f} images gained and {verdict['losses']:.0f} lost.",
+        luck(verdict, int(results.verdicts["config_id"].nunique())),
+    ]
+    if results.paper_id is not None:
+        more.append(paper_sentence(results))
+    more.append(controls_sentence(results, verdict))
+    on_test = results.verdicts[results.verdicts["images"] == "test"]
+    lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
+    return Answer(lead, [sentence for sentence in more if sentence], numbers)
+
+
+def conclusion(verdicts: pd.DataFrame, chosen: Mapping[str, Any]) -> str:
+    """The answer in a few words, from the verdicts on test.
+
+    Args:
+        verdicts: of all judged edits on test.
+        chosen: the row of the edit that did best on val.
+    """
+    if chosen["verdict"] == "improves":
+        return "The edit that did best on validation helps, by more than luck and its controls explain"
+    improving = verdicts[verdicts["verdict"] == "improves"]
+    if len(improving):
+        best = improving.sort_values("accuracy", ascending=False).iloc[0]
+        return f"An edit helps by more than luck and its controls explain ({best['config_id']})"
+    if chosen["verdict"] == "harms":
+        return "Even the edit that did best on validation harms"
+    if chosen["gains"] + chosen["losses"] == 0:
+        return "No edit helps"
+    if chosen["holm_p"] < LEVEL:
+        return "The gain of the best edit can't be told from that of its controls"
+    return "No edit makes a difference that can be told from luck"
+
+
+def luck(verdict: Mapping[str, Any], tested: int) -> str:
+    """Whether a difference can be told from luck, in words; the p-value is corrected for ``tested`` edits."""
+    if verdict["gains"] + verdict["losses"] == 0:
+        return "It answers every image as the baseline does: no edit that changes an answer did better on validation."
+    p = verdict["mcnemar_p"]
+    often = (
+        "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {100 * p:.2g} of 100 cases" if p < 0.995 else "always"
+    )
+    if verdict["holm_p"] >= LEVEL:
+        head = "That can't be told from luck"
+    else:
+        head = f"That is {'better' if verdict['gains'] > verdict['losses'] else 'worse'} by more than luck explains"
+    return (
+        f"{head}: were both networks equally good, a split at least this uneven would come {often} "
+        f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}"
+        f"{': ' + verdict['why'] if verdict['why'] else ''}."
+    )
+
+
+def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:
+    """Where the edit stands among its random controls, in words; nothing without controls."""
+    if pd.isna(verdict["control_p"]):
+        return ""
+    uniform, worse = verdict["uniform_accuracy"], verdict["control_percentile"]
+    return (
+        f"Of {verdict['control_draws']:.0f} edits that do the same to units drawn at random, with the same search, "
+        f"{worse:.0f} % do worse on test; "
+        f"the best factor for all rows alike reaches {uniform:.2%}. "
+        f"{results.evaluated:,} configurations were evaluated in all, most of them for controls."
+    )
+
+
+def paper_sentence(results: Results) -> str:
+    """What the paper's own edit does by the paper's own protocol, beside what was published where that compares."""
+    base, edited = (results.config(name, "val_test")["accuracy"] for name in (results.baseline_id, results.paper_id))
+    sentence = (
+        f"The paper's edit ({describe(results.config(results.paper_id))}), measured the paper's way on validation and "
+        f"test images together, takes {base:.2%} to {edited:.2%} ({signed(100 * (edited - base))} points)"
+    )
+    if results.published is not None:
+        sentence += f"; published: {results.published:.2%} to {PUBLISHED_EDIT_ACCURACY:.2%}"
+    return sentence + "."

@@ -1,0 +1,1 @@
+"""Logging to MLflow and its model registry; mlflow is imported here alone."""

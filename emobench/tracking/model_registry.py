@@ -1,0 +1,229 @@
+"""The networks worth keeping, in the model registry of the store: the baseline, and the best edit if it improves.
+
+A registered model has the benchmark's name. Each version has its weights (safetensors), the code that runs them, and
+a model card. It is known by the tag ``content``, a digest of weights and card: none is made twice, a lost one is made
+again. Only MlflowClient is used: the tracking URI and the active run of whoever calls stay as they are.
+"""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emobench.edits.family import SEARCH
+from emobench.errors import UserError
+from emobench.files import file_digest
+from emobench.reporting import tables
+from emobench.reporting.figures.edits import describe, signed
+from emobench.reporting.results import IMAGE_SETS, Results
+from emobench.reporting.text import rendered
+from emobench.tracking.tracker import MlflowClient, MlflowException
+from emobench.vocabulary import CLASSES
+
+with warnings.catch_warnings():
+    # On import MLflow warns of type hints of its own. It comes last: mlflow_log says how it shall be imported.
+    warnings.simplefilter("ignore")
+    import mlflow.pyfunc
+    from mlflow.entities import LoggedModel, LoggedModelOutput
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from emobench.tracking import served_model
+
+SIGNATURE = ModelSignature(
+    Schema([TensorSpec(np.dtype(np.uint8), (-1, 48, 48))]),
+    Schema([TensorSpec(np.dtype(np.float32), (-1, len(CLASSES)))]),
+)
+EXAMPLE = np.zeros((1, 48, 48), np.uint8)
+"""A black picture: nobody's face."""
+REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
+LINKS = "mlflow.modelVersions"
+"""The tag of a logged model by which MLflow's UI finds the registered versions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A network for the registry: the key of its run, its aliases, its weights, its card in Markdown, its tags."""
+
+    key: str
+    aliases: tuple[str, ...]
+    weights: Path
+    card: str
+    tags: dict[str, str]
+
+
+def improving_edit(results: Results) -> str | None:
+    """The edit whose verdict on test is ``improves``: the chosen one, else the one with the best accuracy there."""
+    rows = results.verdicts
+    rows = rows[(rows["images"] == "test") & (rows["verdict"] == "improves")]
+    names = list(rows.sort_values("accuracy", ascending=False, kind="stable")["config_id"])
+    if results.chosen_id in names:
+        return results.chosen_id
+    return names[0] if names else None
+
+
+def entries(results: Results, folder: Path) -> list[Entry]:
+    """What belongs into the registry: the baseline, and an edit that improves on it. The champion is the better one.
+
+    Args:
+        results: the benchmark.
+        folder: where weights may be written that the stages before don't keep.
+
+    Raises:
+        UserError: weights are missing, or an edit can't be rebuilt.
+    """
+    aliases = {results.baseline_id: ["baseline"]}
+    aliases.setdefault(improving_edit(results) or results.baseline_id, []).append("champion")
+    return [_entry(results, config_id, tuple(names), folder) for config_id, names in aliases.items()]
+
+
+def _entry(results: Results, config_id: str, aliases: tuple[str, ...], folder: Path) -> Entry:
+    kind = "baseline" if config_id == results.baseline_id else "edit"
+    weights, card = _weights(results, config_id, folder), model_card(results, config_id)
+    digest = file_digest(weights)
+    content = hashlib.sha256(json.dumps([config_id, digest, card]).encode()).hexdigest()
+    tags = {"content": content, "kind": kind, "config_id": config_id, "weights_sha256": digest}
+    if kind == "edit":
+        tags |= {"layer": results.config(config_id)["layer"], "verdict": "improves"}
+    return Entry(f"{kind}/{config_id}", aliases, weights, card, tags)
+
+
+def _weights(results: Results, config_id: str, folder: Path) -> Path:
+    """The weights of the baseline and of the chosen edit are kept; any other edit is rebuilt, and checked."""
+    models = results.layout.models
+    if config_id == results.baseline_id:
+        path, stage = models / "baseline.safetensors", "baseline"
+    elif config_id == results.chosen_id and not results.config(config_id)["arm"].startswith(SEARCH):
+        path, stage = models / "edited.safetensors", "edit"
+    else:
+        path, stage = folder / "edited.safetensors", "edit"
+        from emobench.edits.exporting import export_network
+
+        export_network(results.params, results.layout, config_id, path)
+    if not path.is_file():
+        raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")
+    return path
+
+
+def model_card(results: Results, config_id: str) -> str:
+    """What the network is, what it was measured to do, what it is for and what it must not be used for: Markdown."""
+    edited, params = config_id != results.baseline_id, results.params
+    configs = {images: results.config(config_id, images) for images in results.image_sets}
+    measured = [
+        {
+            "images": IMAGE_SETS[images],
+            "number": int(results.confusion(config_id, images).sum()),
+            "accuracy": row["accuracy"],
+            "baseline": results.config(results.baseline_id, images)["accuracy"],
+        }
+        for images, row in configs.items()
+    ]
+    return rendered(
+        "model_card.md",
+        title=f"{params.name}: {'an edited network' if edited else 'the network as it is'}",
+        what=f"VGGNet, edited: {describe(configs['test'])}." if edited else "VGGNet, the baseline of the benchmark.",
+        classes=CLASSES,
+        real=results.real_faces,
+        label_noise=params.data.synthetic.label_noise,
+        trained=params.baseline.source == "train",
+        precision=results.precision("baseline"),
+        limited=results.limited,
+        edited=edited,
+        measured=measured,
+        recalls={name: configs["test"][f"recall_{name}"] for name in CLASSES},
+        verdict=_verdict(results, config_id) if edited else "",
+    )
+
+
+def _verdict(results: Results, config_id: str) -> str:
+    """The difference on test with its interval and p-value, in words."""
+    row = tables.verdict_of(results, config_id)
+    delta, low, high = (100 * row[f"{name}_accuracy"] for name in ("delta", "ci_low", "ci_high"))
+    interval = f"{results.params.compare.confidence:.0%} interval {signed(low)} to {signed(high)}"
+    return f"{signed(delta)} points ({interval}; Holm p = {row['holm_p']:.2g}), {row['verdict']}"
+
+
+def register(
+    client: MlflowClient, experiment: str, name: str, wanted: Sequence[Entry], runs: Mapping[str, str]
+) -> dict[str, str]:
+    """Makes the versions that the registry lacks and lets the aliases point to the wanted ones.
+
+    Args:
+        client: of the store.
+        experiment: id of the experiment in which the models are logged.
+        name: of the registered model.
+        wanted: what belongs there.
+        runs: key -> id of the runs that the versions belong to.
+
+    Returns:
+        alias -> version.
+    """
+    aliases = _aliases(client, name)
+    known = {one.tags.get("content"): str(one.version) for one in client.search_model_versions(f"name = '{name}'")}
+    held = {}
+    for entry in wanted:
+        number = known.get(entry.tags["content"]) or _new_version(client, experiment, name, entry, runs[entry.key])
+        for alias in entry.aliases:
+            if aliases.get(alias) != number:
+                client.set_registered_model_alias(name, alias, number)
+            held[alias] = number
+    return held
+
+
+def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """The aliases of a registered model, which is made if it doesn't exist."""
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        text = f"Networks of the benchmark {name}. Each version has a model card; research on interpretability only."
+        model = client.create_registered_model(name, description=text)
+    return {alias: str(number) for alias, number in model.aliases.items()}
+
+
+def _new_version(client: MlflowClient, experiment: str, name: str, entry: Entry, run_id: str) -> str:
+    model = _logged_model(client, experiment, entry, run_id)
+    # The place, not models:/<id>: MLflow would look that up in the store that happens to be current.
+    made = client.create_model_version(
+        name, model.artifact_location, run_id, entry.tags, description=entry.card, model_id=model.model_id
+    )
+    links = json.dumps([{"name": name, "version": str(made.version)}])
+    client.set_logged_model_tags(model.model_id, {LINKS: links})
+    return str(made.version)
+
+
+def _logged_model(client: MlflowClient, experiment: str, entry: Entry, run_id: str) -> LoggedModel:
+    """The network among the experiment's models. One whose files may be incomplete gets them again."""
+    query = f"tags.content = '{entry.tags['content']}'"
+    found: list[Any] = client.search_logged_models([experiment], query)
+    model = next((one for one in found if one.source_run_id == run_id), None)
+    if model is None:
+        model = client.create_logged_model(experiment, entry.key.partition("/")[0], run_id, entry.tags)
+    if str(model.status) != "READY":
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(entry.weights, Path(folder) / "model")
+            client.log_model_artifacts(model.model_id, f"{folder}/model")
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+        model = client.finalize_logged_model(model.model_id, "READY")
+    return model
+
+
+def save_model(weights: Path, folder: Path) -> None:
+    """Writes a network as an MLflow model: code, weights, signature, an example and the packages that it needs."""
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=served_model.__file__,
+        artifacts={"weights": str(weights.resolve())},
+        signature=SIGNATURE,
+        input_example=EXAMPLE,
+        # Given, not inferred: MLflow would load the model in a new process to see what it imports.
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+    )

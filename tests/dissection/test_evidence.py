@@ -1,0 +1,137 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from emobench.concepts.scores import ConceptScores
+from emobench.dissection.evidence import SHOWN, description_evidence, evidence, layer_metrics, own_class_units, profiles
+from emobench.dissection.network import Tables
+from emobench.faces.imageset import ImageSet
+from emobench.files import write_json
+from emobench.params import Edit, load_params
+from emobench.vocabulary import CLASSES
+
+EDIT = load_params("emobench/presets/demo.yaml").edit
+
+
+def test_own_class_units_counts_lin3_only() -> None:
+    last = pd.DataFrame({"layer": "lin3", "unit": range(7), "description": ["angry", "fear", *CLASSES[2:]]})
+    other = pd.DataFrame({"layer": "lin2", "unit": [0], "description": ["angry"]})
+    assert own_class_units(pd.concat([last, other])) == {"own_class": 6, "units": 7}
+
+
+def test_true_descriptions_score_above_random_ones(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    annotations = pd.DataFrame(rng.random((400, 4), np.float32), columns=["a", "b", "c", "unmeasured"])
+    annotations["unmeasured"] = np.nan
+    write_json(tmp_path / "source.json", {"images_digest": "x"})
+    for layer in ("lin1", "lin2"):
+        np.save(tmp_path / f"{layer}.npy", annotations[["a", "b", "c", "a"]].to_numpy())
+    described = {"layer": ["lin1"] * 4 + ["lin2"] * 4, "description": ["a", "b", "c", "hat"] * 2}
+    found = description_evidence(pd.DataFrame(described), annotations, tmp_path, "x", np.arange(100, 400), seed=0)
+    assert found["lin1"]["units"] == 3, "a description that nobody measured is left out"
+    assert found["lin1"]["described"] == pytest.approx(1)
+    assert found["lin2"]["random"] < 0.9
+    table = pd.DataFrame({"layer": ["lin1"], "description": ["hat"]})
+    assert description_evidence(table, annotations, tmp_path, "x", np.arange(9), seed=0) == {}
+
+
+@pytest.fixture
+def case(tmp_path) -> tuple[dict[str, pd.DataFrame], ImageSet, pd.DataFrame, dict[str, Path]]:
+    """Two networks whose lin1 and lin2 are the annotations of 60 images; test image 50 was removed."""
+    columns = (
+        "image_id",
+        "label",
+        "split",
+        "status",
+        "reason",
+        "duplicate_of",
+        "near_duplicate_of",
+        "leaks",
+        "conflict",
+    )
+    index = pd.DataFrame({name: [None] * 60 for name in columns})
+    index["image_id"], index["label"] = [f"image{number}" for number in range(60)], 0
+    index["split"], index["status"] = ["train"] * 20 + ["val"] * 20 + ["test"] * 20, "kept"
+    index.loc[50, "status"], index["leaks"] = "removed", False
+    imageset = ImageSet(np.zeros((60, 2, 2), np.uint8), index)
+    annotations = pd.DataFrame(np.random.default_rng(0).random((60, 2), np.float32), columns=["smile", "frown"])
+    annotations.iloc[50] = 0.95
+    activations = annotations.to_numpy().copy()
+    activations[:20], activations[50] = -activations[:20], -1e6 * annotations.iloc[50]  # wrong where nobody may look
+    recordings = {}
+    for network in ("trained", "untrained"):
+        recordings[network] = tmp_path / network
+        recordings[network].mkdir()
+        write_json(recordings[network] / "source.json", {"images_digest": imageset.digest()})
+        for layer in ("lin1", "lin2"):
+            np.save(recordings[network] / f"{layer}.npy", activations)
+    return {name: unit_table() for name in recordings}, imageset, annotations, recordings
+
+
+def unit_table() -> pd.DataFrame:
+    """lin1 to lin3 by two sets and functions: cos_similarity is right, wpmi exchanges the first two descriptions."""
+    rows = []
+    for function in ("cos_similarity", "wpmi"):
+        first, second = (0, 1) if function == "cos_similarity" else (1, 0)
+        for concept_set, names in (("expressions", ("smile", "frown")), ("emotions", CLASSES)):
+            last = [names[first], names[second], *CLASSES[2:]] if names == CLASSES else ["smile"] * 7
+            for layer, described in (("lin1", names[:2]), ("lin2", (names[first], names[second])), ("lin3", last)):
+                key = {"layer": layer, "concept_set": concept_set, "similarity_fn": function}
+                rows += [key | {"unit": unit, "description": one} for unit, one in enumerate(described)]
+    return pd.DataFrame(rows)
+
+
+def choice(concept_set: str, function: str) -> Edit:
+    return dataclasses.replace(EDIT, concept_set=concept_set, similarity_fn=function)
+
+
+def test_the_known_answer_of_every_set_that_names_classes(case) -> None:
+    found = evidence(*case, edit=choice("expressions", "wpmi"), seed=0)
+    assert found["lin3"] == {
+        "emotions": {"cos_similarity": {"own_class": 7, "units": 7}, "wpmi": {"own_class": 5, "units": 7}}
+    }
+
+
+def test_the_edits_set_and_function_are_held_against_the_annotations(case) -> None:
+    right = evidence(*case, edit=choice("expressions", "cos_similarity"), seed=0)
+    for network in ("trained", "untrained"):
+        for layer in ("lin1", "lin2"):
+            assert right[network][layer]["described"] == 1, "train and removed images, where it is wrong, don't count"
+            assert right[network][layer]["units"] == 2
+    wrong = evidence(*case, edit=choice("expressions", "wpmi"), seed=0)
+    assert wrong["trained"]["lin1"]["described"] == 1
+    assert wrong["trained"]["lin2"]["described"] < 0.8
+    assert evidence(*case, edit=choice("emotions", "wpmi"), seed=0)["trained"] == {}
+
+
+def test_without_annotations_only_the_known_answer_stays(case) -> None:
+    units, imageset, annotations, recordings = case
+    found = evidence(units, imageset, annotations * np.nan, recordings, edit=choice("expressions", "wpmi"), seed=0)
+    assert set(found) == {"lin3"}
+
+
+def test_layer_metrics_are_those_of_one_function() -> None:
+    rows = pd.DataFrame({
+        "layer": ["lin1", "lin2", "lin1", "lin1"], "concept_set": ["few", "few", "many", "few"],
+        "similarity_fn": ["wpmi", "wpmi", "wpmi", "rank_reorder"], "other": 9,
+        **{name: [1.0, 2.0, 3.0, 4.0] for name in SHOWN},
+    })  # fmt: skip
+    found = layer_metrics(rows, "wpmi")
+    assert found == {
+        "few": {"lin1": dict.fromkeys(SHOWN, 1.0), "lin2": dict.fromkeys(SHOWN, 2.0)},
+        "many": {"lin1": dict.fromkeys(SHOWN, 3.0)},
+    }
+
+
+def test_profiles_put_layers_one_after_the_other() -> None:
+    tables = Tables(similarity={"few": [torch.zeros(2, 3), torch.ones(4, 3)]}, class_means=[torch.zeros(2, 7)] * 3)
+    sets = [ConceptScores("few", ["a", "b", "c"], torch.zeros(5, 3), torch.zeros(3, 7, dtype=torch.bool))]
+    found = profiles(tables, sets)
+    assert found["similarity_few"].dtype == np.float16
+    assert found["similarity_few"][:, 0].tolist() == [0, 0, 1, 1, 1, 1]
+    assert found["concepts_few"].tolist() == ["a", "b", "c"]
+    assert found["class_activation"].shape == (6, 7)
