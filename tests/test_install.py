@@ -28,7 +28,7 @@ echo "uv $*" >> calls.txt
 case "$1" in --version) echo uv 9 ;; *) {uv} ;; esac
 """
 BY_UV = [
-    "uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock",
+    "uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock",
     "uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .",
 ]
 PIP = "python -m pip --quiet --disable-pip-version-check install"
