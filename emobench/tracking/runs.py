@@ -26,7 +26,7 @@ from emobench.vocabulary import CLASSES
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
-HEADLINES = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
+HEADLINES = {"accuracy", "macro_f1", "nll"}
 """Metrics of every image set. Of test all are logged: a run has at most some sixty, each of which costs time."""
 JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_accuracy", "control_p")
 JUDGED += ("control_draws", "control_percentile")

@@ -23,7 +23,7 @@ from emobench.params import Params
 from emobench.stages import track
 from emobench.tracking.tracker import MlflowClient
 
-GOAL = 90
+GOAL = 30
 FACTORS = 40
 ARMS = 2  # beside the grid, each with every factor
 
