@@ -172,7 +172,14 @@ def _input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
     if unknown := values.keys() - asdict(usual).keys():
         raise UserError(f"network.input has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
-    return replace(usual, **values)
+    card = replace(usual, **values)
+    for name, numbers in (("mean", card.mean), ("std", card.std)):
+        if numbers is not None and len(numbers) not in (1, card.channels):
+            raise UserError(
+                f"network.input.{name} has {len(numbers)} values for {card.channels} channels; expected one, one a "
+                "channel, or none"
+            )
+    return card
 
 
 def _check(model: nn.Module, example: Tensor, classes: Sequence[str]) -> None:

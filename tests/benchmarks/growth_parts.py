@@ -20,14 +20,14 @@ Work = Callable[[], object]
 
 def load() -> None:
     """Imports what the parts use, once for all their processes."""
-    for name in ("concepts.clip", "faces.audit", "faces.synthetic", "functional.faithfulness", "functional.similarity",
-                 "networks.recording", "networks.sweep", "networks.training"):  # fmt: skip
+    for name in ("concepts.clip", "faces.audit", "faces.synthetic.faces", "functional.faithfulness", "functional.similarity",
+                 "networks.recording", "sweeps.sweep", "networks.training"):  # fmt: skip
         importlib.import_module(f"emobench.{name}")
 
 
 def tiled(path: Path, count: int) -> np.ndarray:
     """Drawn faces uint8 (count, 48, 48), mapped. After the first tile their blocks are shuffled: no image is a copy."""
-    from emobench.faces.synthetic import synthesize
+    from emobench.faces.synthetic.faces import synthesize
 
     rng, faces = np.random.default_rng(0), synthesize(min(DRAWN, count), seed=0).images
     across = SIDE // BLOCK

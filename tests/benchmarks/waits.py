@@ -47,7 +47,7 @@ def demo() -> Any:
 @functools.cache
 def faces(count: int) -> np.ndarray:
     """Drawn faces uint8 (count, 48, 48)."""
-    from emobench.faces.synthetic import synthesize
+    from emobench.faces.synthetic.faces import synthesize
 
     return synthesize(count, seed=0).images
 

@@ -179,6 +179,8 @@ def test_inputs_and_outputs_that_do_not_fit():
         build_network("vggnet", {"width": 0.05, "classes": 7}, classes=("yes", "no"))
     with pytest.raises(UserError, match="network.input has no sise; known: channels, size"):
         build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"sise": 3})
+    with pytest.raises(UserError, match=r"network.input.mean has 3 values for 1 channels; expected one, one a channel"):
+        build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"mean": [0.5, 0.5, 0.5]})
     with pytest.raises(UserError, match="vggnet does not fit: missing keys: .*; unexpected keys: nix"):
         build_network("vggnet", {"width": 0.05}, {"nix": torch.ones(1)}, classes=SEVEN)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emobench.errors import UserError
-from emobench.faces.synthetic import canvas, drawing
+from emobench.faces.synthetic.faces import canvas, drawing
 from emobench.faces.synthetic.faces import (
     EXPRESSION,
     IDENTITY,
