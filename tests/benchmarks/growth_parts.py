@@ -20,8 +20,10 @@ Work = Callable[[], object]
 
 def load() -> None:
     """Imports what the parts use, once for all their processes."""
-    for name in ("concepts.clip", "faces.audit", "faces.synthetic.faces", "functional.faithfulness", "functional.similarity",
-                 "networks.recording", "sweeps.sweep", "networks.training"):  # fmt: skip
+    for name in (
+        "concepts.clip", "faces.audit", "faces.synthetic.faces", "functional.faithfulness", "functional.similarity",
+        "networks.recording", "sweeps.sweep", "networks.training",
+    ):  # fmt: skip
         importlib.import_module(f"emobench.{name}")
 
 
