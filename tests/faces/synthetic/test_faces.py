@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 
 from emobench.errors import UserError
+from emobench.faces.synthetic import canvas, drawing
 from emobench.faces.synthetic.faces import (
     EXPRESSION,
     IDENTITY,
-    canvas,
     concept_values,
     contact_sheet,
     draw_expressions,
     draw_identities,
     draw_labels,
-    drawing,
     synthesize,
 )
 from emobench.vocabulary import CLASSES, concept_classes, concept_set
