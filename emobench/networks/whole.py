@@ -13,6 +13,9 @@ from emobench.networks.graph import answer
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+WHOLE_COPIES = 400
+"""How many copies of an input a pass or a gradient through a network without a graph takes, for want of knowing."""
+
 
 def unit_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The convolutions and linear layers by name, in the order of definition."""

@@ -18,14 +18,13 @@ from emobench.networks.cut import Cut, WholeCut, cut, joined, taken
 from emobench.networks.graph import capture
 from emobench.networks.layers import layers_of
 from emobench.networks.network import Pictures
+from emobench.networks.whole import WHOLE_COPIES
 from emobench.progress import progress
 
 BETAS = (0.9, 0.99)
 PREFIX_BATCH = 64
 MOST_AT_ONCE = 512
 """Images that go through the scaled layers together, where memory holds more: beyond that products get no quicker."""
-WHOLE_COPIES = 400
-"""How many copies of an input a gradient through a network without a graph takes, for want of knowing."""
 
 
 class ScaledNetwork:

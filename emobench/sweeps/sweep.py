@@ -158,7 +158,7 @@ def _sweep(
     work: Path | None,
 ) -> None:
     """Puts the result of every task into its place, those that were kept first."""
-    held = memory.held + question.sent_bytes - question.weight_bytes
+    held = memory.held + question.array_bytes
     tasks, each = cut_up(question, memory.gib * 2**30 - held)
     memory, todo = replace(memory, held=held, task=each), []
     kept = Kept(work, sweep_key(question, tasks) if work else "")

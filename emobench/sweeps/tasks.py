@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from emobench.networks.cut import Cut, WholeCut
 from emobench.networks.program import largest_value, products
+from emobench.networks.whole import WHOLE_COPIES
 from emobench.sweeps.fronts import PREFIX_BATCH, FrontRun, PlainRun
 from emobench.sweeps.suffix import SuffixEvaluator, block_images
 
@@ -29,8 +30,8 @@ PREFIX_SHARE = 1 / 16
 """At most about this share of a task's time goes into the layers before the edited one, once a task."""
 WORKING_COPIES, PREFIX_COPIES, SCALE_COPIES, LOGIT_COPIES = 6, 4, 4, 5
 """How many copies of a layer's outputs, of the scales and of the logits exist at the worst moment, at most."""
-WHOLE_COPIES, WHOLE_PRODUCTS = 400, 10**9
-"""For want of knowing: copies of an input that a network without a graph holds, and its multiplications."""
+WHOLE_PRODUCTS = 10**9
+"""Multiplications of a network without a graph, for want of knowing."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,14 @@ class Question:
         return sum(buffer.nbytes for buffer in self.sent.buffers)
 
     @property
+    def array_bytes(self) -> int:
+        """What all arrays take but the weights."""
+        return sum(array.nbytes for array in self.arrays().values() if array is not None)
+
+    @property
     def sent_bytes(self) -> int:
         """What all arrays take, the weights too."""
-        return self.weight_bytes + sum(array.nbytes for array in self.arrays().values() if array is not None)
+        return self.weight_bytes + self.array_bytes
 
     def digest(self) -> str:
         """A hash of all that the answer depends on."""
