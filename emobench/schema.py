@@ -1,59 +1,149 @@
-"""Strict reading of nested dataclasses from plain mappings: every key known, present, of its type and in range."""
+"""Strict settings: pydantic dataclasses whose mistakes are told in one line, with section, key and what was expected.
+
+Every key is known, present, of its type and in range: the classes have no defaults. Nothing is converted but whole
+numbers, which may stand as floats (DVC writes ``1000.0``) where integers are wanted, and integers where floats are.
+"""
 
 import dataclasses
-import types
+import re
 import typing
-from typing import Any
+from collections import defaultdict
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from emobench.errors import UserError, unknown_name
 
-
-def number(low: float | None = None, high: float | None = None) -> Any:
-    """A field whose value (or each value of its list) lies in [low, high]."""
-    return dataclasses.field(metadata={"low": low, "high": high})
-
-
-def choice(*values: str | int) -> Any:
-    """A field whose value (or each value of its list) is one of ``values``."""
-    return dataclasses.field(metadata={"choices": values})
+Settings = TypeVar("Settings")
+settings = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+"""Decorator of a section's class."""
 
 
-def parse(kind: type, values: Any, where: str) -> Any:
-    """Turns a mapping into the dataclass ``kind``, strictly. ``where`` is the section's name in messages."""
-    section = where or "top level"
-    if not isinstance(values, dict):
-        raise UserError(f"params: {section} is {values!r}; expected a mapping of keys")
-    fields = {item.name: item for item in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in fields:
-            raise unknown_name(f"params key in {section}:", key, fields)
-    missing = [key for key in fields if key not in values]
-    if missing:
-        raise UserError(f"params: {section} lacks {', '.join(missing)}")
-    prefix = f"{where}." if where else ""
-    return kind(**{key: _value(hints[key], values[key], prefix + key, fields[key].metadata) for key in fields})
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _value(hint: Any, value: Any, where: str, metadata: Any) -> Any:
-    """Checks one value against its type and range; sections are parsed on."""
-    if dataclasses.is_dataclass(hint):
-        return parse(hint, value, where)
-    if isinstance(hint, types.GenericAlias):
-        if not isinstance(value, list):
-            raise UserError(f"params: {where} is {value!r}; expected a list")
-        (inner,) = typing.get_args(hint)
-        return [_value(inner, item, f"{where}[{position}]", metadata) for position, item in enumerate(value)]
-    if hint is float and type(value) is int:
-        value = float(value)
-    if hint is int and type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is not hint:
-        raise UserError(f"params: {where} is {value!r}; expected {hint.__name__}")
-    low, high = metadata.get("low"), metadata.get("high")
-    # Written so that NaN fails: every comparison with NaN is false.
-    if (low is not None and not value >= low) or (high is not None and not value <= high) or value != value:
-        raise UserError(f"params: {where} is {value}; expected {low if low is not None else '-inf'} to {high or 'inf'}")
-    if "choices" in metadata and value not in metadata["choices"]:
-        raise unknown_name(f"value for params {where}:", value, metadata["choices"])
-    return value
+Str = Annotated[str, Strict()]
+Bool = Annotated[bool, Strict()]
+Int = Annotated[int, Strict(), BeforeValidator(_whole)]
+Float = Annotated[float, Strict()]
+MOST = 2**63 - 1
+"""The largest integer that torch and NumPy take, as a seed or as a count."""
+
+
+def integer(low: int, high: int = MOST) -> Any:
+    """The type of an integer in [low, high]."""
+    return Annotated[Int, Field(ge=low, le=high)]
+
+
+def real(low: float | None = None, high: float | None = None) -> Any:
+    """The type of a finite number in [low, high]."""
+    return Annotated[Float, Field(ge=low, le=high)]
+
+
+def parse(kind: type[Settings], values: Any) -> Settings:
+    """Turns a mapping into ``kind``, strictly.
+
+    Raises:
+        UserError: the mistakes, each with its section and key; the first one's line comes first.
+    """
+    try:
+        return _adapter(kind).validate_python(values)
+    except ValidationError as error:
+        lines = mistakes(error, kind)
+        more = f" (and {len(lines) - 1} more: emobench validate lists all)" if len(lines) > 1 else ""
+        raise UserError(f"params: {lines[0]}{more}") from None
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)
+
+
+def mistakes(error: ValidationError, kind: type) -> list[str]:
+    """Every mistake as a line; keys that one section lacks share theirs."""
+    lines: list[str] = []
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for one in error.errors(include_url=False):
+        where, section, hint = _place(one["loc"], kind)
+        if one["type"] != "missing":
+            lines.append(_line(one, where, section, hint))
+            continue
+        place, _, key = where.rpartition(".")
+        if place not in lacking:
+            lines.append(place)
+        lacking[place].append(key)
+    return [f"{line or 'top level'} lacks {', '.join(lacking[line])}" if line in lacking else line for line in lines]
+
+
+def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
+    """A mistake's place as text, the section (class) that it is in, and the type wanted there.
+
+    The names of a union's members, which pydantic has among the places, are no part of the text.
+    """
+    text, section, hint = "", kind, kind
+    for item in loc:
+        plain = _plain(hint)
+        members = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
+        if isinstance(item, int):
+            text, (hint, *_) = f"{text}[{item}]", typing.get_args(plain) or (Any,)
+        elif members:
+            hint = section = next((one for one in members if item in _tags(one)), members[0])
+        elif dataclasses.is_dataclass(plain):
+            text, section = f"{text}.{item}".lstrip("."), plain
+            hint = typing.get_type_hints(plain, include_extras=True).get(item, Any)
+        elif typing.get_origin(plain) is dict:
+            text, hint = f"{text}.{item}", typing.get_args(plain)[1]
+    return text, section, hint
+
+
+def _plain(hint: Any) -> Any:
+    """A type without its annotations."""
+    return _plain(typing.get_args(hint)[0]) if typing.get_origin(hint) is Annotated else hint
+
+
+def _tags(kind: type) -> tuple:
+    """The names under which a union knows this member."""
+    return typing.get_args(_plain(typing.get_type_hints(kind).get("source")))
+
+
+def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
+    """One mistake in words."""
+    kind, value, context = mistake["type"], mistake["input"], mistake.get("ctx", {})
+    where = where or "top level"
+    if kind == "unexpected_keyword_argument":
+        place, _, key = where.rpartition(".")
+        return str(
+            unknown_name(f"key in {place or 'top level'}:", key, [one.name for one in dataclasses.fields(section)])
+        )
+    if kind == "literal_error":
+        return str(unknown_name(f"value for {where}:", value, re.findall(r"'([^']*)'", context["expected"])))
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        known = [tag for one in typing.get_args(_plain(hint)) for tag in _tags(one)]
+        if not isinstance(value, dict):
+            return f"{where} is {value!r}; expected a mapping of keys"
+        if kind == "union_tag_not_found":
+            return f"{where} lacks source; known: {', '.join(known)}"
+        return str(unknown_name(f"value for {where}.source:", value.get("source"), known))
+    if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
+        return f"{where} is {value}; expected {_range(hint, value)}"
+    expected = _NAMES.get(_plain(hint)) or (
+        "a list" if typing.get_origin(_plain(hint)) is list else "a mapping of keys"
+    )
+    typed = " (write 0.001, or 1.0e-3)" if expected == "float" and isinstance(value, str) else ""
+    return f"{where} is {value!r}; expected {expected}{typed}"
+
+
+_NAMES = {str: "str", bool: "bool", int: "int", float: "float"}
+
+
+def _range(hint: Any, value: Any) -> str:
+    """The range of an annotated number: ``0 to 1``, or ``2 to inf``."""
+    bounds: dict[str, float] = {}
+    for one in getattr(hint, "__metadata__", ()):
+        for constraint in [one, *getattr(one, "metadata", ())]:
+            bounds |= {name: getattr(constraint, name) for name in ("ge", "le") if hasattr(constraint, name)}
+    high = bounds.get("le")
+    return f"{bounds.get('ge', '-inf')} to {'inf' if high is None or high == MOST >= value else high}"

@@ -12,7 +12,8 @@ from emobench.files import write_array, write_parquet
 from emobench.layout import Layout
 from emobench.networks.loading import load_network, save_network
 from emobench.networks.vggnet import VGGNet
-from emobench.params import LAYERS, Controls, Params, load_params
+from emobench.params import LAYERS, Params, load_params
+from emobench.settings.edit import Controls
 from emobench.vocabulary import concept_set
 
 DEMO = Path(__file__).parents[1] / "emobench" / "presets" / "demo.yaml"

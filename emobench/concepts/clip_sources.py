@@ -18,7 +18,8 @@ from emobench.concepts.clip import ClipModel, Origin, build, load_weights, prepr
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet
 from emobench.files import file_digest
-from emobench.params import Clip, Params
+from emobench.params import Params
+from emobench.settings.concepts import Clip
 from emobench.vocabulary import CLASSES, concept_set
 from emobench.weights import read_state
 

@@ -21,8 +21,8 @@ from emobench.device import autocast
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
-from emobench.params import ClipTraining
 from emobench.progress import progress
+from emobench.settings.concepts import ClipTraining
 
 CONTEXT_LENGTH = 24
 """Tokens of a caption: the longest composed ones have fewer."""

@@ -12,7 +12,7 @@ from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.functional.faithfulness import description_auroc
 from emobench.networks.recording import load_activations
-from emobench.params import Edit
+from emobench.settings.edit import Edit
 from emobench.vocabulary import CLASSES
 
 LAYERS_TESTED = ("lin1", "lin2")

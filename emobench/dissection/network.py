@@ -20,8 +20,9 @@ from emobench.functional.columns import standardised
 from emobench.functional.faithfulness import agreement, measured_evidence, scored_evidence
 from emobench.functional.similarity.scores import top_images
 from emobench.networks.recording import load_activations
-from emobench.params import LAYERS, Dissect
+from emobench.params import LAYERS
 from emobench.progress import progress
+from emobench.settings.dissect import Dissect
 from emobench.vocabulary import CLASSES
 
 KEY = ["layer", "concept_set", "similarity_fn"]

@@ -15,7 +15,7 @@ from emobench.functional.similarity import scores as similarity
 from emobench.functional.similarity.asymptotic import cosine_null, cosine_units, reorder_null, reorder_units
 from emobench.functional.similarity.nulls import Best, random_top_images, shared_null
 from emobench.functional.similarity.reordering import random_errors, reorder_scores
-from emobench.params import SIMILARITY_FNS, Dissect
+from emobench.settings.dissect import SIMILARITY_FNS, Dissect
 
 
 class Scorer(Protocol):

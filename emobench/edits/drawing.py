@@ -20,7 +20,7 @@ from emobench.edits.measuring import Bench, Measured, joined, picked
 from emobench.edits.target import Configuration, Target
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.stopping import settling_hits, stopping_draw
-from emobench.params import Controls
+from emobench.settings.edit import Controls
 from emobench.vocabulary import CLASSES
 
 ROUND_DRAWS = 25

@@ -23,7 +23,8 @@ from emobench.faces.imageset import ImageSet
 from emobench.functional.classification import label_ranks, probability_metrics
 from emobench.networks.loading import LoadedNetwork
 from emobench.networks.vggnet import VGGNet
-from emobench.params import PAPER_ARMS, Edit
+from emobench.params import PAPER_ARMS
+from emobench.settings.edit import Edit
 from emobench.sweeps.sweep import sweep_logits
 
 EFFECT_IMAGES = 500

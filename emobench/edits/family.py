@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from emobench.errors import UserError
-from emobench.params import PaperCell
+from emobench.settings.edit import PaperCell
 
 PAPER_ARM = "similarity"
 PAPER_NAME = "paper"

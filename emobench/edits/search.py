@@ -23,8 +23,8 @@ from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.networks.loading import LoadedNetwork
-from emobench.params import Edit, Search
 from emobench.progress import progress
+from emobench.settings.edit import Edit, Search
 from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 from emobench.vocabulary import CLASSES

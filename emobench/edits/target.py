@@ -10,7 +10,8 @@ from torch import Tensor
 
 from emobench.errors import UserError, unknown_name
 from emobench.functional.edits import is_degenerate, lone_scale, output_shift, proportional_scale, selection_scale
-from emobench.params import LAYERS, Edit
+from emobench.params import LAYERS
+from emobench.settings.edit import Edit
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from emobench.errors import UserError
 from emobench.functional.classification import probability_metrics
 from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_probabilities
 from emobench.functional.stopping import sequential_p, settling_hits
-from emobench.params import Compare, Edit
 from emobench.progress import progress
+from emobench.settings.edit import Edit
+from emobench.settings.results import Compare
 from emobench.vocabulary import CLASSES
 
 NLL_MARGIN = 0.002

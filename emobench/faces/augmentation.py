@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from emobench.params import Augment
+from emobench.settings.data import Augment
 
 
 def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -> torch.Tensor:

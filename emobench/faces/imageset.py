@@ -13,7 +13,8 @@ import pandas as pd
 
 from emobench.errors import UserError, unknown_name
 from emobench.faces.card import DatasetCard, images_digest, read_card
-from emobench.vocabulary import CLASSES, SPLITS
+from emobench.vocabulary import SPLITS
+from emobench.vocabulary.class_names import BASIC
 
 INDEX_COLUMNS = (
     "image_id", "label", "split", "status", "reason", "duplicate_of", "near_duplicate_of", "leaks", "conflict",
@@ -35,7 +36,7 @@ class ImageSet:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
-        return self.card.classes if self.card else CLASSES
+        return self.card.classes if self.card else BASIC
 
     @property
     def labels(self) -> np.ndarray:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from emobench.errors import UserError
-from emobench.vocabulary import CLASSES, SPLITS
+from emobench.vocabulary import SPLITS
+from emobench.vocabulary.class_names import BASIC
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class RawImages:
     image_ids: list[str]
     labels: np.ndarray
     splits: list[str]
-    classes: tuple[str, ...] = CLASSES
+    classes: tuple[str, ...] = BASIC
     groups: list[str] | None = None
     said: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from emobench.faces.readers import READERS
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.splitting import with_splits
 from emobench.faces.synthetic.faces import synthesize
-from emobench.params import Data
+from emobench.settings.data import Data
 from emobench.vocabulary import SPLITS
 
 

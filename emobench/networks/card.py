@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emobench.errors import UserError
+from emobench.errors import UserError, unknown_name
 
 FILE = "network.json"
 
@@ -70,11 +70,13 @@ class NetworkCard:
         options: for its builder.
         weights: sha256 of the weights.
         input: what it takes.
-        classes: names of the outputs, in their order.
+        classes: names of the answers, in their order: the data set's, where it was joined with one.
         agrees: whether two passes over the same images gave the same logits.
         layers: in the order of computation.
         output: which of several outputs holds the logits; None if there is one.
         digest: sha256 that a ``.pt2`` file must have.
+        outputs: names of what the model itself puts out, in its order, if that is not ``classes``; empty if it is.
+        recorded: names of the layers that params chose, in the order of computation; empty stands for all.
         whole: why the network has no graph, so that all of it runs for every edit; empty if it has one.
     """
 
@@ -87,7 +89,37 @@ class NetworkCard:
     layers: tuple[LayerCard, ...]
     output: str | int | None = None
     digest: str | None = None
+    outputs: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     whole: str = ""
+
+    @property
+    def output_layer(self) -> str | None:
+        """The layer whose units are the outputs; None if there is none."""
+        last = self.layers[-1] if self.layers else None
+        return last.name if last and last.units == len(self.outputs or self.classes) and not last.grid else None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Which output stands for each class."""
+        outputs = self.outputs or self.classes
+        return tuple(outputs.index(name) for name in self.classes)
+
+    @property
+    def chosen(self) -> tuple[LayerCard, ...]:
+        """The layers that params chose."""
+        return tuple(layer for layer in self.layers if not self.recorded or layer.name in self.recorded)
+
+    def layer(self, name: str) -> LayerCard:
+        """A layer's card.
+
+        Raises:
+            UserError: there is no such layer.
+        """
+        known = {layer.name: layer for layer in self.layers}
+        if name not in known:
+            raise unknown_name("layer", name, known)
+        return known[name]
 
     def to_json(self) -> dict[str, Any]:
         """For ``network.json``."""
@@ -101,7 +133,8 @@ class NetworkCard:
         known["layers"] = tuple(
             LayerCard(**{name: _tuple(value) for name, value in layer.items()}) for layer in known["layers"]
         )
-        return cls(**known | {"classes": tuple(known["classes"])})
+        names = {name: tuple(known.get(name, ())) for name in ("classes", "outputs", "recorded")}
+        return cls(**known | names)
 
     @classmethod
     def read(cls, folder: Path) -> "NetworkCard":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from emobench.errors import UserError
 from emobench.files import replacing, write_json
+from emobench.networks.around import Ordered, Selected
 from emobench.networks.builders import built
 from emobench.networks.card import FILE, InputCard, NetworkCard
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
@@ -33,6 +34,7 @@ def build_network(
     input: InputCard | Mapping[str, Any] | None = None,
     digest: str | None = None,
     output: str | int | None = None,
+    wanted: Sequence[str] = (),
     seed: int = 0,
 ) -> Network:
     """Builds a network, in evaluation mode, and looks at it: what it takes, its layers, whether it answers twice alike.
@@ -45,6 +47,7 @@ def build_network(
         input: what it takes, or the values of it that differ from the architecture's own.
         digest: sha256 of a ``.pt2`` file.
         output: which of several outputs holds the logits.
+        wanted: the data set's classes, in the order that answers shall have; none: as ``classes``.
         seed: of random weights.
 
     Raises:
@@ -59,7 +62,22 @@ def build_network(
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
         _load(model, state, f"{architecture}" if isinstance(weights, Mapping) else f"{weights}: {architecture}")
     facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
-    return _looked_at(model.eval(), _input_card(input, usual), tuple(classes), facts)
+    card = _input_card(input, usual)
+    _check(model.eval(), card, classes)
+    if wanted and tuple(wanted) != tuple(classes):
+        model = Ordered(model, _order(classes, wanted)).eval()
+        facts["outputs"] = tuple(classes)
+    return _looked_at(model, card, tuple(wanted or classes), facts)
+
+
+def with_weights(network: Network, state: Mapping[str, Tensor]) -> Network:
+    """The same network with other weights; the one given stays as it is.
+
+    Raises:
+        UserError: they are not of this network.
+    """
+    model = _model(network.card, state, network.card.architecture)
+    return Network(model, replace(network.card, weights=state_digest(model.state_dict())))
 
 
 def load_network(folder: Path | str) -> Network:
@@ -113,26 +131,9 @@ def rebuilt(card: NetworkCard, state: Mapping[str, np.ndarray], device: str) -> 
     return Network(_model(card, tensors, card.architecture), card).to(device)
 
 
-class Selected(nn.Module):
-    """A network that puts out several tensors, and the one of them that holds the logits."""
-
-    def __init__(self, network: nn.Module, output: str | int) -> None:
-        super().__init__()
-        self.network, self.output = network, output
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits."""
-        outputs = self.network(images)
-        try:
-            return outputs[self.output]
-        except (KeyError, IndexError, TypeError):
-            raise UserError(f"network.output: the network puts out no {self.output!r}") from None
-
-
 def _looked_at(model: nn.Module, card: InputCard, classes: tuple[str, ...], facts: dict[str, Any]) -> Network:
     """The network with all that is found out by running it."""
-    example = torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
-    _check(model, example, classes)
+    example = _example(card)
     try:
         capture(model, example)
         whole = ""
@@ -152,10 +153,10 @@ def _looked_at(model: nn.Module, card: InputCard, classes: tuple[str, ...], fact
 
 def _model(card: NetworkCard, state: Mapping[str, Tensor], what: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        model, _ = built(card.architecture, card.options, len(card.classes), card.digest)
+        model, _ = built(card.architecture, card.options, len(card.outputs or card.classes), card.digest)
     model = model if card.output is None else Selected(model, card.output)
     _load(model, state, what)
-    return model.eval()
+    return (Ordered(model, card.order) if card.outputs else model).eval()
 
 
 def _load(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -182,8 +183,24 @@ def _input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -
     return card
 
 
-def _check(model: nn.Module, example: Tensor, classes: Sequence[str]) -> None:
+def _example(card: InputCard) -> Tensor:
+    return torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
+
+
+def _order(outputs: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Which output stands for each of the wanted classes."""
+    lacking = [name for name in wanted if name not in outputs]
+    if lacking:
+        raise UserError(
+            f"the network has no output for {', '.join(lacking)}; network.classes is {', '.join(outputs)}, the data's "
+            f"classes are {', '.join(wanted)}"
+        )
+    return [list(outputs).index(name) for name in wanted]
+
+
+def _check(model: nn.Module, card: InputCard, classes: Sequence[str]) -> None:
     """Whether it takes what it should take, and puts out as many numbers as there are classes."""
+    example = _example(card)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = answer(model, example)

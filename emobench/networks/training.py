@@ -14,8 +14,8 @@ from emobench.faces.augmentation import augment
 from emobench.files import replacing
 from emobench.networks.loading import to_inputs
 from emobench.networks.vggnet import VGGNet
-from emobench.params import Baseline
 from emobench.progress import progress
+from emobench.settings.network import Baseline
 
 
 @dataclass(frozen=True)

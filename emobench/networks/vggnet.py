@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from emobench.params import CONV_LAYERS, LAYERS
-
 CHANNELS = (64, 128, 256, 512)
+CONV_LAYERS = tuple(f"conv{block}{half}" for block in (1, 2, 3, 4) for half in "ab")
+LAYERS = (*CONV_LAYERS, "lin1", "lin2", "lin3")
 HIDDEN = 4096
 INPUT_SIZE = 40
 

@@ -15,7 +15,8 @@ from emobench.functional.classification import classification_metrics
 from emobench.layout import Layout
 from emobench.networks.loading import load_network, save_state
 from emobench.networks.training import LabelledImages, Trainer, predict_logits
-from emobench.params import Baseline, Params
+from emobench.params import Params
+from emobench.settings.network import Baseline
 from emobench.vocabulary import CLASSES
 
 HISTORY = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr"]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from emobench.errors import UserError, unknown_name
-from emobench.vocabulary import CLASSES, FOLDER
+from emobench.vocabulary import FOLDER
 
+BASIC = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's classes in its order (Ekman's six and neutral), which other sets of faces share."""
 MAX_CLASSES = 256
 """Predictions are stored as bytes."""
 _WHOLE = re.compile(r"\d{1,6}(\.0*)?")
@@ -59,7 +61,7 @@ def canonical_order(names: Iterable[str]) -> tuple[str, ...]:
     >>> canonical_order(["bored", "contempt", "sad", "happy"])
     ('happy', 'sad', 'contempt', 'bored')
     """
-    known = (*CLASSES, "contempt")
+    known = (*BASIC, "contempt")
     return tuple(sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name)))
 
 

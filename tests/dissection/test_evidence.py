@@ -11,7 +11,8 @@ from emobench.dissection.evidence import SHOWN, description_evidence, evidence, 
 from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.files import write_json
-from emobench.params import Edit, load_params
+from emobench.params import load_params
+from emobench.settings.edit import Edit
 from emobench.vocabulary import CLASSES
 
 EDIT = load_params("emobench/presets/demo.yaml").edit

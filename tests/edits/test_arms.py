@@ -6,7 +6,7 @@ import torch
 from emobench.edits.arms import ARMS, configurations
 from emobench.edits.target import Target, choose_layer, stacked, unit_table
 from emobench.errors import UserError
-from emobench.params import PaperCell
+from emobench.settings.edit import PaperCell
 
 WEIGHT = torch.tensor([[1.0, -1.0], [3.0, 0.0], [0.5, 0.5], [-4.0, 4.0]])
 BIAS, MEAN = torch.tensor([0.1, -0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])

@@ -8,7 +8,7 @@ from emobench.edits.drawing import Chooser, Tally, rounds
 from emobench.edits.family import LEVEL
 from emobench.edits.target import Configuration
 from emobench.functional.stopping import sequential_p, settling_hits
-from emobench.params import Controls
+from emobench.settings.edit import Controls
 from emobench.stages import edit
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from emobench.edits.family import best_index, best_on_val, family
 from emobench.errors import UserError
-from emobench.params import PaperCell
+from emobench.settings.edit import PaperCell
 
 PAPER = PaperCell(tau=0.0, factor=1.5)
 

@@ -11,7 +11,8 @@ from emobench.edits.verdicts import Predictions, summary, verdict, verdicts
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
-from emobench.params import Compare, Controls, PaperCell
+from emobench.settings.edit import Controls, PaperCell
+from emobench.settings.results import Compare
 
 COMPARE = Compare(bootstrap_draws=200, confidence=0.95)
 EDIT = dataclasses.replace(

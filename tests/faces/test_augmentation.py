@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from emobench.faces.augmentation import augment
-from emobench.params import Augment
+from emobench.settings.data import Augment
 
 NOTHING = Augment(0.0, 0.0, 0.0, 0.0, 0.0)
 

@@ -4,7 +4,8 @@ import torch
 
 from emobench.errors import UserError
 from emobench.networks.training import LabelledImages, Trainer, new_network, predict_logits
-from emobench.params import Augment, Baseline
+from emobench.settings.data import Augment
+from emobench.settings.network import Baseline
 
 PARAMS = Baseline(
     source="train", weights="", width=1 / 32, dropout=0.1, epochs=3, batch_size=16, max_lr=0.02, momentum=0.9,

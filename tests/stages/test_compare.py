@@ -15,7 +15,7 @@ from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.networks.loading import load_network
 from emobench.networks.training import predict_logits
-from emobench.params import PaperCell
+from emobench.settings.edit import PaperCell
 from emobench.stages import compare, edit
 
 PARAMS = edit_bench.small_params()

@@ -16,7 +16,8 @@ from emobench.faces.card import images_digest
 from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
 from emobench.faces.synthetic.faces import synthesize
 from emobench.layout import Layout
-from emobench.params import Audit, Params, Synthetic, load_params
+from emobench.params import Params, load_params
+from emobench.settings.data import Audit, Synthetic
 from emobench.stages.prepare import run
 from emobench.vocabulary import concept_set
 

@@ -1,7 +1,7 @@
 """FER2013 in each of its forms: picture folders, the official csv, Kaggle's challenge files, and FER+ votes beside it.
 
 Labels go by name. Folders in alphabetical order would put neutral before sad; the numbers of all csv files have the
-order of emobench.vocabulary.CLASSES, and the eighth class of tables in the same form (CK+) is contempt.
+order of emobench.vocabulary.class_names.BASIC, and the eighth class of tables in the same form (CK+) is contempt.
 """
 
 import re

@@ -14,8 +14,7 @@ from emobench.faces.raw import RawImages
 from emobench.faces.readers.archives import Member, zip_errors
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.pixels import images_of, separator_of, table_rows
-from emobench.vocabulary import CLASSES
-from emobench.vocabulary.class_names import canonical_class, canonical_order, stated_classes
+from emobench.vocabulary.class_names import BASIC, canonical_class, canonical_order, stated_classes
 
 PIXELS_FILE, VOTES_FILE = "fer2013.csv", "fer2013new.csv"
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -37,7 +36,7 @@ def read_ferplus(where: str, tables: dict[str, Member], wanted: Wanted) -> RawIm
     missing = [name for name in (PIXELS_FILE, VOTES_FILE) if name not in tables]
     if missing:
         raise UserError(f"{where}: lacks {missing[0]}; data.labels ferplus needs {PIXELS_FILE} and {VOTES_FILE}")
-    rows = list(table_rows(f"{where}: {PIXELS_FILE}", tables[PIXELS_FILE], len(CLASSES)))
+    rows = list(table_rows(f"{where}: {PIXELS_FILE}", tables[PIXELS_FILE], len(BASIC)))
     names, votes = _votes(f"{where}: {VOTES_FILE}", tables[VOTES_FILE])
     if len(rows) != len(names):
         raise UserError(f"{where}: {VOTES_FILE} has {len(names)} rows, {PIXELS_FILE} {len(rows)}; expected as many")

@@ -15,8 +15,8 @@ from emobench.faces.readers.archives import Member, zip_errors
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.pictures import fitted
 from emobench.progress import progress
-from emobench.vocabulary import CLASSES, SPLITS
-from emobench.vocabulary.class_names import stated_classes, whole_number
+from emobench.vocabulary import SPLITS
+from emobench.vocabulary.class_names import BASIC, stated_classes, whole_number
 
 SIDE = 48
 SPLIT_OF_USAGE = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
@@ -48,14 +48,14 @@ def read_pixels(where: str, member: Member, wanted: Wanted) -> RawImages:
     Raises:
         UserError: not a csv, a missing column, or a cell that is not what its column holds.
     """
-    order = stated_classes(wanted.classes) or (*CLASSES, "contempt")
+    order = stated_classes(wanted.classes) or (*BASIC, "contempt")
     rows = list(islice(table_rows(where, member, len(order)), LOOK_ROWS if wanted.look else None))
     if not rows:
         raise UserError(f"{where}: no image of class {order[0]} in split train; expected at least one")
     said = []
     if not wanted.classes:
-        contempt = any(row.emotion == len(CLASSES) for row in rows)
-        order = order if contempt else CLASSES
+        contempt = any(row.emotion == len(BASIC) for row in rows)
+        order = order if contempt else BASIC
         said = ["emotion 7 is contempt, as in the csv of CK+"] * contempt
     if wanted.look:
         said.append(f"a csv of pixels, read up to row {len(rows)}")

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from emobench.errors import UserError
 from emobench.faces.synthetic.canvas import SIZE
 from emobench.faces.synthetic.drawing import render
-from emobench.vocabulary import CLASSES, concept_set
+from emobench.vocabulary import concept_set
+from emobench.vocabulary.class_names import BASIC
 
 Columns = dict[str, np.ndarray]
 
@@ -76,7 +77,7 @@ class SyntheticFaces:
 
     Attributes:
         images: uint8 (faces, 48, 48).
-        labels: int64 (faces,) in the order of emobench.vocabulary.CLASSES, with label noise.
+        labels: int64 (faces,) in the order of emobench.vocabulary.class_names.BASIC, with label noise.
         true_labels: int64 (faces,) the emotion that was drawn.
         truth: a row a face, a column for each of the 25 facial concepts, value in [0, 1].
     """
@@ -118,7 +119,7 @@ def synthesize(count: int, seed: int, *, label_noise: float = 0.1) -> SyntheticF
 def draw_labels(count: int, label_noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draws emotions evenly, and labels that follow them but for the noise; each int64 (faces,), labels first."""
     chances = rng.random((count, 3))
-    emotions, anew = np.floor(chances[:, :2].T * len(CLASSES)).astype(np.int64)
+    emotions, anew = np.floor(chances[:, :2].T * len(BASIC)).astype(np.int64)
     return np.where(chances[:, 2] < label_noise, anew, emotions), emotions
 
 
@@ -127,7 +128,7 @@ def draw_expressions(emotions: np.ndarray, rng: np.random.Generator) -> Columns:
     count, width = len(emotions), len(EXPRESSION)
     chances = rng.random((count, 4 * width + 4))
     borrows, occurs, noise, anew = (chances[:, part * width : (part + 1) * width] for part in range(4))
-    others = np.floor(chances[:, -4] * len(CLASSES)).astype(np.int64)
+    others = np.floor(chances[:, -4] * len(BASIC)).astype(np.int64)
     strength = STRENGTH[0] + (STRENGTH[1] - STRENGTH[0]) * chances[:, -3]
     stray = np.where(chances[:, -2] < STRAY, np.floor(chances[:, -1] * width), -1)
     drawn = {}
@@ -239,9 +240,9 @@ def contact_sheet(seed: int, *, columns: int = 10, zoom: int = 2) -> np.ndarray:
     """
     faces = synthesize(40 * columns, seed, label_noise=0)
     side, margin = SIZE * zoom, 40 * zoom
-    sheet = Image.new("L", (margin + columns * side, len(CLASSES) * side), 255)
+    sheet = Image.new("L", (margin + columns * side, len(BASIC) * side), 255)
     write = ImageDraw.Draw(sheet)
-    for row, name in enumerate(CLASSES):
+    for row, name in enumerate(BASIC):
         write.text((4, (row + 0.5) * side), name, fill=0, anchor="lm", font=ImageFont.load_default(8 * zoom))
         for column, position in enumerate(np.flatnonzero(faces.true_labels == row)[:columns]):
             face = Image.fromarray(faces.images[position]).resize((side, side), Image.Resampling.BICUBIC)

@@ -1,0 +1,1 @@
+"""The sections of params.yaml, a file for each floor of the house."""

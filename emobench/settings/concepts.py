@@ -1,0 +1,73 @@
+"""Settings of the image-text model that scores concepts on images."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emobench.schema import Bool, Str, integer, real, settings
+from emobench.settings.data import Augment
+from emobench.settings.network import Precision
+
+
+@settings
+class ClipTraining:
+    """How a small CLIP is trained on the train images; ``captions``: composed ones in each batch."""
+
+    embed_dim: integer(8, 10**5)
+    image_size: integer(32, 4096)
+    image_width: integer(8, 10**5)
+    text_width: integer(8, 10**5)
+    text_layers: integer(1, 1000)
+    epochs: integer(1)
+    batch_size: integer(2)
+    max_lr: real(0)
+    weight_decay: real(0)
+    captions: integer(1)
+    emotion_captions: real(0, 1)
+    precision: Precision
+    augment: Augment
+
+
+@settings
+class _Prompted:
+    """What every source has: ``prompts`` with {} for the concept, and how many images are embedded at a time."""
+
+    input: Str
+    prompts: list[Str]
+    batch_size: integer(1)
+
+
+@settings
+class TrainedClip(_Prompted):
+    """A small CLIP that is trained here, on the images and what is known of them.
+
+    Its inputs are RGB in [0, 1], of which ``image_mean`` is taken off and ``image_std`` divides.
+    """
+
+    source: Literal["train"]
+    image_mean: list[real(0, 1)]
+    image_std: list[real(0)]
+    training: ClipTraining
+
+
+@settings
+class GivenClip(_Prompted):
+    """A local checkpoint: an open_clip name with weights, OpenAI's archive, or a folder as on the model hub."""
+
+    source: Literal["checkpoint"]
+    model: Str
+    image_mean: list[real(0, 1)]
+    image_std: list[real(0)]
+
+
+@settings
+class PublishedClip(_Prompted):
+    """A published tag of open_clip's; ``allow_hub``: it may be looked up."""
+
+    source: Literal["pretrained"]
+    model: Str
+    tag: Str
+    allow_hub: Bool
+
+
+Clip = Annotated[TrainedClip | GivenClip | PublishedClip, Field(discriminator="source")]

@@ -1,0 +1,91 @@
+"""Settings of the images and of what is measured on them: each source has only its own keys."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emobench.schema import Bool, Str, integer, real, settings
+
+
+@settings
+class Drawn:
+    """How many synthetic faces, and how often their label is drawn anew."""
+
+    train: integer(1, 10**9)
+    val: integer(1, 10**9)
+    test: integer(1, 10**9)
+    label_noise: real(0, 1)
+
+
+@settings
+class Audit:
+    """The image audit (see emobench.faces.audit); ``placeholders``: removed by rules that were tuned on FER2013."""
+
+    near_duplicate_distance: integer(0, 64)
+    placeholders: Bool
+
+
+@settings
+class _Images:
+    """What every source has; ``limit``: a stratified subset of so many images, 0 for all."""
+
+    input: Str
+    limit: integer(0)
+    audit: Audit
+
+
+@settings
+class DrawnFaces(_Images):
+    """Faces that emobench draws, 48x48 and grey, with known truth."""
+
+    source: Literal["synthetic"]
+    synthetic: Drawn
+
+
+@settings
+class _Stored(_Images):
+    """Pictures that the user brought, stored as squares of ``size`` pixels, grey or RGB (``channels``).
+
+    ``classes``: their names in label order, needed where files hold numbers; none to find them.
+    """
+
+    classes: list[Str]
+    size: integer(16, 1024)
+    channels: Literal[1, 3]
+
+
+@settings
+class Faces(_Stored):
+    """A folder, a table, or a published set by its file names."""
+
+    source: Literal["folder", "table", "rafdb", "jaffe", "kdef"]
+
+
+@settings
+class Fer2013(_Stored):
+    """FER2013 in any of its forms; ``labels``: those in the files, or what most FER+ voters chose."""
+
+    source: Literal["fer2013"]
+    labels: Literal["file", "ferplus"]
+
+
+Data = Annotated[DrawnFaces | Faces | Fer2013, Field(discriminator="source")]
+
+
+@settings
+class Augment:
+    """Random changes of the training images, drawn anew for every image of a batch."""
+
+    degrees: real(0, 180)
+    translate: real(0, 1)
+    scale: real(0, 1)
+    flip: real(0, 1)
+    erase: real(0, 1)
+
+
+@settings
+class Annotate:
+    """How the concepts are measured on each image; ``input`` is a landmark model file or a table."""
+
+    source: Literal["truth", "landmarks", "file", "none"]
+    input: Str

@@ -1,0 +1,63 @@
+"""Settings of the dissection: how units are described, and what a description is held against."""
+
+from typing import Literal, get_args
+
+from emobench.schema import Float, integer, real, settings
+
+SimilarityFn = Literal["soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed"]
+SIMILARITY_FNS = get_args(SimilarityFn)
+
+
+@settings
+class SoftWpmi:
+    """Parameters of soft_wpmi (see emobench.functional.similarity)."""
+
+    top_k: integer(1)
+    a: real(0)
+    lam: real(0)
+    min_prob: real(0, 1)
+    p_start: real(0, 1)
+    p_end: real(0, 1)
+
+
+@settings
+class Wpmi:
+    """Parameters of wpmi."""
+
+    top_k: integer(1)
+    a: real(0)
+    lam: real(0)
+    min_prob: real(0, 1)
+
+
+@settings
+class RankReorder:
+    """Parameters of rank_reorder."""
+
+    p: integer(1)
+    top_fraction: real(0, 1)
+    scale_p: real(0)
+
+
+@settings
+class Dissect:
+    """How units are described, on which images, and what a description is held against.
+
+    ``tau``: similarity above which the paper calls a unit interpretable. ``null_draws`` and ``fdr``: of the null.
+    ``active_share`` and ``present_share``: on this share of the held-out images a unit is active, and a concept present
+    by the image-text model. ``resamples``: of the probe, for stability. ``coherence_images``: top images for clarity.
+    """
+
+    similarity_fns: list[SimilarityFn]
+    probe: Literal["train_unique", "train", "val", "test"]
+    tau: Float
+    top_images: integer(1)
+    null_draws: integer(100)
+    fdr: real(0, 1)
+    active_share: real(0, 1)
+    present_share: real(0, 1)
+    resamples: integer(0)
+    coherence_images: integer(2)
+    soft_wpmi: SoftWpmi
+    wpmi: Wpmi
+    rank_reorder: RankReorder

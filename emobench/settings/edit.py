@@ -1,0 +1,78 @@
+"""Settings of the edits, their search, their controls and their comparison with the baseline."""
+
+from typing import Literal
+
+from emobench.schema import Float, Str, integer, real, settings
+from emobench.settings.dissect import SimilarityFn
+
+SearchKind = Literal["free", "descriptions", "interpretable"]
+
+
+@settings
+class PaperCell:
+    """The published edit: threshold and factor."""
+
+    tau: Float
+    factor: real(0)
+
+
+@settings
+class Controls:
+    """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told.
+
+    A kind stops once its draws rule an improvement out, but not before ``least`` of them; never if ``least`` >= draws.
+    """
+
+    draws: integer(0)
+    least: integer(0)
+
+
+@settings
+class Search:
+    """Searching for scales on images of one split (see emobench.edits.search); no kinds: no search.
+
+    ``joint``: layers that are searched together, by ``joint_kinds``, beside the edited layer alone; none to leave that
+    out. ``images``: at most so many, 0 for all. ``exponents``: powers of the scales found. ``folds``: of cross-fitting.
+    """
+
+    kinds: list[SearchKind]
+    split: Literal["train", "val"]
+    joint: list[Str]
+    joint_kinds: list[SearchKind]
+    images: integer(0)
+    penalties: list[real(0)]
+    exponents: list[real(0, 4)]
+    folds: integer(2)
+    steps: integer(1)
+    batch_size: integer(1)
+    learning_rate: real(0, 1)
+
+
+@settings
+class Edit:
+    """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.edits.arms).
+
+    ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
+    otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
+    Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
+    (empty: none), and hold at most ``memory_gib`` in all of them together.
+    """
+
+    layer: Str
+    concept_set: Str
+    similarity_fn: SimilarityFn
+    arms: list[
+        Literal["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
+    ]
+    taus: list[Float]
+    factors: list[real(0, 4)]
+    paper: PaperCell
+    operations: list[Literal["rows", "rows_bias", "zero", "mean"]]
+    divided_factors: list[real(0, 4)]
+    lone_factors: list[real(0, 4)]
+    concepts: list[Str]
+    controls: Controls
+    search: Search
+    memory_gib: real(0.05)
+    jobs: integer(1)
+    scheduler: Str

@@ -1,0 +1,99 @@
+"""Settings of the network that is dissected, and of the recording of its units."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from emobench.schema import Bool, Float, Str, integer, real, settings
+from emobench.settings.data import Augment
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["cpu", "cuda", "auto"]
+
+
+@settings
+class Picture:
+    """What the network takes: pictures of ``size`` (height, width) and 1 or 3 channels, with values in ``range``.
+
+    They are resized to ``size`` / ``crop`` and cropped in the centre; then ``mean`` is taken off and ``std`` divides:
+    one number a channel, none for neither.
+    """
+
+    channels: Literal[1, 3]
+    size: list[integer(1, 4096)]
+    range: list[Float]
+    mean: list[Float]
+    std: list[Float]
+    interpolation: Literal["nearest", "bilinear", "bicubic"]
+    crop: real(0.1, 1)
+
+
+@settings
+class NetworkTraining:
+    """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken."""
+
+    epochs: integer(1)
+    batch_size: integer(2)
+    max_lr: real(0)
+    momentum: real(0, 1)
+    weight_decay: real(0)
+    label_smoothing: real(0, 0.99)
+    precision: Precision
+    augment: Augment
+
+
+@settings
+class _Architecture:
+    """What every network has.
+
+    ``architecture``: vggnet, deep_emotion, torchvision/NAME, timm/NAME, FILE.py:FUNCTION or FILE.pt2; ``options`` go to
+    its builder, ``file`` is FILE once more (data/raw/none without), for DVC to watch. ``picture``: what it takes, or
+    auto for what its architecture says. ``layers``: globs of layer names, or auto for all that have units.
+    """
+
+    architecture: Str
+    options: dict[str, Any]
+    file: Str
+    input: Str
+    picture: Literal["auto"] | Picture
+    layers: Literal["auto"] | list[Str]
+
+
+@settings
+class TrainedNetwork(_Architecture):
+    """A network that is trained here; its outputs are the data set's classes."""
+
+    source: Literal["train"]
+    train: NetworkTraining
+
+
+@settings
+class GivenNetwork(_Architecture):
+    """A network with given weights.
+
+    ``classes`` names its outputs in their order (empty: the data set's); ``output``: which of several outputs holds the
+    logits, empty if there is one; ``sha256``: of a .pt2 file, which is not loaded without.
+    """
+
+    source: Literal["weights"]
+    classes: list[Str]
+    output: Str
+    sha256: Str
+
+
+Network = Annotated[TrainedNetwork | GivenNetwork, Field(discriminator="source")]
+
+
+@settings
+class Record:
+    """How activations are recorded, and of which controls.
+
+    ``pool``: of a convolution's units, over space; ``tokens``: of a token's, mean over all but prefix tokens, or cls.
+    ``untrained``: the same network with random weights; ``noise``: sigma of the noise on inputs, 0 for none.
+    """
+
+    pool: Literal["avg", "max"]
+    tokens: Literal["mean", "cls"]
+    batch_size: integer(1)
+    untrained: Bool
+    noise: real(0, 1)

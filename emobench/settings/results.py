@@ -1,0 +1,26 @@
+"""Settings of the comparison with the baseline, of the pages and of what is logged."""
+
+from emobench.schema import Bool, integer, real, settings
+
+
+@settings
+class Compare:
+    """Statistics of the comparison with the baseline."""
+
+    bootstrap_draws: integer(100)
+    confidence: real(0.5, 0.999)
+
+
+@settings
+class Report:
+    """How much the report shows."""
+
+    top_units: integer(1)
+    top_images: integer(1)
+
+
+@settings
+class Track:
+    """What is logged to MLflow beside numbers."""
+
+    pictures: Bool

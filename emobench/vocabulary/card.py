@@ -1,0 +1,107 @@
+"""The card of a benchmark's vocabulary: its concept sets, and which of the data's classes each concept speaks for.
+
+``data/<name>/vocabulary.json`` is written once, by the stage prepare, and read by all that name concepts.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emobench.errors import UserError, unknown_name
+from emobench.files import write_json
+from emobench.vocabulary import EMOTIONS, concept_classes, is_file, read_concepts, set_label
+
+FILE = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Concept sets by their short names, in the order of params: concept -> its classes (there may be none)."""
+
+    classes: tuple[str, ...]
+    sets: dict[str, dict[str, tuple[str, ...]]]
+
+    def concepts(self, label: str) -> tuple[str, ...]:
+        """The concepts of a set.
+
+        Raises:
+            UserError: no such set.
+        """
+        if label not in self.sets:
+            raise unknown_name("concept set", label, self.sets)
+        return tuple(self.sets[label])
+
+    def speaks(self, label: str) -> dict[str, tuple[str, ...]]:
+        """The classes that each concept of a set speaks for."""
+        self.concepts(label)
+        return self.sets[label]
+
+    @property
+    def every(self) -> dict[str, tuple[str, ...]]:
+        """All concepts of all sets; one that stands in several has the classes of the first."""
+        found: dict[str, tuple[str, ...]] = {}
+        for concepts in self.sets.values():
+            for concept, classes in concepts.items():
+                found.setdefault(concept, classes)
+        return found
+
+
+def vocabulary_of(names: Sequence[str], classes: Sequence[str]) -> Vocabulary:
+    """Reads the concept sets that params name.
+
+    A file's own classes must be the data's. The built-in map is cut to them, and so is what a text file leaves open.
+
+    Args:
+        names: built-in sets and files.
+        classes: of the data, in order.
+
+    Raises:
+        UserError: a set that can't be read, or a class in the user's map that the data lack.
+    """
+    sets = {}
+    for name in names:
+        found = {concept: None for concept in classes} if name == EMOTIONS else read_concepts(name)
+        sets[set_label(name)] = {
+            concept: _classes(name, concept, given, classes) for concept, given in found.items()
+        }
+    return Vocabulary(tuple(classes), sets)
+
+
+def _classes(name: str, concept: str, given: Sequence[str] | None, classes: Sequence[str]) -> tuple[str, ...]:
+    """A concept's classes, of those that the data have."""
+    if given is None:
+        own = (concept,) if concept in classes else concept_classes().get(concept, ())
+        return tuple(one for one in own if one in classes)
+    for one in given:
+        if one not in classes:
+            raise unknown_name(f"class in {name}, concept {concept!r}:", one, classes)
+    return tuple(given)
+
+
+def save_vocabulary(folder: Path, vocabulary: Vocabulary, names: Sequence[str]) -> None:
+    """Writes the card into the folder of the data, with the digest of each file that was read."""
+    files = {set_label(name): hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names if is_file(name)}
+    sets = [
+        {"name": label, "sha256": files.get(label), "concepts": {name: list(to) for name, to in concepts.items()}}
+        for label, concepts in vocabulary.sets.items()
+    ]
+    write_json(folder / FILE, {"classes": list(vocabulary.classes), "sets": sets})
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """Reads the card.
+
+    Raises:
+        UserError: it is missing, or not of this form.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"no {path}; run the stage 'prepare' first (dvc repro prepare)")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        sets = {one["name"]: {name: tuple(to) for name, to in one["concepts"].items()} for one in card["sets"]}
+        return Vocabulary(tuple(card["classes"]), sets)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is not a vocabulary; run the stage 'prepare' again") from None
