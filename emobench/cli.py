@@ -26,7 +26,7 @@ from emobench.progress import working
 STAGES = {
     "prepare": "Read or draw the images, audit them, write the image set.",
     "annotate": "Measure the facial concepts on every image.",
-    "baseline": "Train the network, or take given weights, and measure it.",
+    "network": "Train the network, or take given weights, and measure it.",
     "clip": "Train the image-text model, or take a given one, and test it.",
     "embed": "Embed images and concepts.",
     "record": "Record every unit of every layer on every image.",

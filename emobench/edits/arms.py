@@ -14,7 +14,6 @@ from emobench.edits.target import Configuration, Target
 from emobench.errors import UserError, unknown_name
 from emobench.functional.edits import above, row_norms
 from emobench.registry import Registry
-from emobench.vocabulary import CLASSES, concept_classes
 
 ARMS = Registry("arm")
 """Name -> function of a Target that yields its configurations."""
@@ -99,8 +98,8 @@ def _description(target: Target) -> Iterator[Configuration]:
         if concept not in set(described):
             raise unknown_name(f"description of any unit of {target.layer}:", concept, sorted(set(described.dropna())))
     if not target.edit.concepts:
-        classes = concept_classes()
-        wanted = {name: {concept for concept in classes if name in classes[concept]} for name in CLASSES}
+        speaks = target.concepts
+        wanted = {name: {concept for concept in speaks if name in speaks[concept]} for name in target.classes}
     for name, concepts in wanted.items():
         selected = torch.tensor(described.isin(concepts).to_numpy())
         yield from target.operations("description", selected, divided=False, criterion=f"description:{name}")

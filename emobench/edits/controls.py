@@ -6,7 +6,7 @@ cell was not searched for, so its controls change that one cell. Kinds, which ar
 
 - ``random``: all cells with the units permuted, one permutation a draw;
 - ``decile``: the same, but units change places only within tenths of the rows' L1 norms;
-- ``uniform``: all rows by one factor, of the cells' factors and their inverses; a search has strengths, no factors:
+- ``uniform``: all rows by one factor, of the cells' factors and their inverses; a search has exponents, no factors:
   there it is the paper's;
 - ``inverse``: all cells with 1/scale; rows with a scale of 0 have no inverse and are left alone;
 - ``temperature``: the baseline's logits divided by its temperature. Nothing to search.

@@ -21,7 +21,6 @@ from emobench.edits.target import Configuration, Target
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.stopping import settling_hits, stopping_draw
 from emobench.settings.edit import Controls
-from emobench.vocabulary import CLASSES
 
 ROUND_DRAWS = 25
 CHUNK_BYTES = 2**27
@@ -178,7 +177,7 @@ def _searches(
 
 def _measured(bench: Bench, configs: Sequence[Configuration]) -> Measured:
     """Measured on all images, so many at a time that their logits can be held."""
-    at_once = _chunk(bench, 4 * len(bench.inputs) * len(CLASSES))
+    at_once = _chunk(bench, 4 * len(bench.inputs) * len(bench.network.classes))
     parts = [configs[first : first + at_once] for first in range(0, len(configs), at_once)]
     return joined([bench.measured(some, bench.logits(some)) for some in parts])
 

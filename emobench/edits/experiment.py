@@ -14,16 +14,15 @@ from torch import Tensor
 from emobench.edits.arms import configurations
 from emobench.edits.controls import accompanied
 from emobench.edits.drawing import run_controls
-from emobench.edits.family import best_of_all, family
+from emobench.edits.family import PAPER_ARMS, best_of_all, family
 from emobench.edits.joint import measure_joint
 from emobench.edits.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
 from emobench.edits.search import Found
-from emobench.edits.target import Configuration, Target, choose_layer, unit_table
+from emobench.edits.target import Configuration, Target, choose_layer, layer_bias, layer_weight, unit_table
 from emobench.faces.imageset import ImageSet
 from emobench.functional.classification import label_ranks, probability_metrics
-from emobench.networks.loading import LoadedNetwork
-from emobench.networks.vggnet import VGGNet
-from emobench.params import PAPER_ARMS
+from emobench.networks.network import Network, Pictures
+from emobench.networks.recorder import Recorder
 from emobench.settings.edit import Edit
 from emobench.sweeps.sweep import sweep_logits
 
@@ -52,8 +51,9 @@ class Sweep:
 
 
 def sweep_edits(
-    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
-    *, seed: int, found: Sequence[Found] = (), workers: Mapping[str, Any] = ALONE,
+    edit: Edit, network: Network, imageset: ImageSet, layers: pd.DataFrame, units: pd.DataFrame,
+    concepts: Mapping[str, Sequence[str]], *, seed: int, found: Sequence[Found] = (),
+    workers: Mapping[str, Any] = ALONE,
 ) -> Sweep:  # fmt: skip
     """Evaluates every configuration that params ask for, on all val and test images, and the controls of the judged.
 
@@ -63,13 +63,14 @@ def sweep_edits(
         imageset: the images; metrics are taken on its evaluation rows.
         layers: layers.parquet.
         units: units.parquet.
+        concepts: the classes that each concept speaks for.
         seed: of the random controls.
         found: what a search found (see emobench.edits.search), in the edited layer or in several together.
         workers: who sweeps (jobs, scheduler, work; see sweep_logits).
     """
-    layer = choose_layer(edit, layers)
+    layer = choose_layer(edit, layers, network.card)
     effects = leave_one_out(edit, network, imageset, layer, workers)
-    target = edit_target(edit, network, imageset, layer, units, effects)
+    target = edit_target(edit, network, imageset, layer, units, effects, concepts)
     searched = [one.configuration() for one in found if len(one.scales) == 1]
     configs, rows = [*configurations(target), *searched], imageset.evaluation_rows()["val_test"]
     print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
@@ -90,61 +91,70 @@ def sweep_edits(
 
 
 def edit_target(
-    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, units: pd.DataFrame, effects: pd.DataFrame
-) -> Target:
+    edit: Edit, network: Network, imageset: ImageSet, layer: str, units: pd.DataFrame, effects: pd.DataFrame,
+    concepts: Mapping[str, Sequence[str]],
+) -> Target:  # fmt: skip
     """The layer with all that arms select by; unit means are taken only where an operation needs them."""
-    module = network.model.get_submodule(layer)
-    weight, bias = module.weight.detach().cpu(), module.bias.detach().cpu()
-    mean = (
-        mean_outputs(network, layer, imageset) if "mean" in edit.operations and set(edit.arms) - {*PAPER_ARMS} else None
-    )
+    weight, bias = layer_weight(network, layer), layer_bias(network, layer)
+    means = "mean" in edit.operations and not set(edit.arms) <= PAPER_ARMS
+    if means and network.card.layer(layer).bias is None:
+        print(
+            f"edit: {layer} has no bias, so that no weights make it put out a mean: without that operation",
+            file=sys.stderr,
+        )
+        means = False
+    mean = mean_outputs(network, layer, imageset) if means else None
     own = effects[effects["layer"] == layer].reset_index(drop=True)
-    return Target(edit, layer, weight, bias, mean, unit_table(edit, layer, units), own)
+    table = unit_table(edit, layer, units)
+    return Target(edit, layer, weight, bias, mean, table, own, network.classes, concepts)
 
 
 @torch.no_grad()
-def mean_outputs(network: LoadedNetwork, layer: str, imageset: ImageSet) -> Tensor:
-    """Each unit's mean output (units,), over space too, on up to MEAN_IMAGES kept train images, evenly spaced.
+def mean_outputs(network: Network, layer: str, imageset: ImageSet) -> Tensor:
+    """Each unit's mean output (units,), over space or tokens too, on up to MEAN_IMAGES kept train images.
 
     Taken before BatchNorm and ReLU, as activations are recorded, but whatever the recording's pooling is.
     """
-    rows, module = _some(imageset.rows("train"), MEAN_IMAGES), network.model.get_submodule(layer)
-    total = torch.zeros(len(module.bias), dtype=torch.float64)
+    rows = _some(imageset.rows("train"), MEAN_IMAGES)
+    recorder = Recorder(network, [layer], network.inputs(imageset.images[rows[:2]]))
+    total = torch.zeros(network.card.layer(layer).units, dtype=torch.float64)
     for part in np.array_split(rows, math.ceil(len(rows) / MEAN_BATCH)):
-        inputs = network.transform(imageset.images[part]).to(module.bias.device)
-        outputs = module(network.model.inputs_of(layer, inputs)).double()
-        total += outputs.reshape(len(part), len(total), -1).mean(-1).sum(0).cpu()
+        _, units = recorder(network.inputs(imageset.images[part]))
+        total += units[layer].double().sum(0).cpu()
     return (total / len(rows)).float()
 
 
 def leave_one_out(
-    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
+    edit: Edit, network: Network, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
 ) -> pd.DataFrame:
-    """unit_effects of lin1, lin2 and the edited layer on up to EFFECT_IMAGES kept val images, evenly spaced."""
+    """unit_effects of the edited and the jointly searched layers, on up to EFFECT_IMAGES kept val images."""
     rows = _some(imageset.rows("val"), EFFECT_IMAGES)
-    inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
-    layers = dict.fromkeys(["lin1", "lin2", layer])
+    inputs = network.given(imageset.images, rows, imageset.digest())
+    labels = torch.from_numpy(imageset.labels[rows])
+    layers = dict.fromkeys([*edit.search.joint, layer])
     options = {"memory_gib": edit.memory_gib, **workers}
-    tables = [unit_effects(network.model, one, inputs, labels, **options) for one in layers]
+    tables = [unit_effects(network, one, inputs, labels, **options) for one in layers]
     return pd.concat(tables, ignore_index=True)
 
 
-def unit_effects(model: VGGNet, layer: str, inputs: Tensor, labels: Tensor, **options: Any) -> pd.DataFrame:
+def unit_effects(
+    network: Network, layer: str, inputs: Tensor | Pictures, labels: Tensor, **options: Any
+) -> pd.DataFrame:
     """What each unit of a layer does: the change of accuracy and NLL when its row is scaled by 0.
 
     Args:
-        model: in evaluation mode.
+        network: the network.
         layer: the layer.
-        inputs: (images, 1, 40, 40).
+        inputs: what it takes, (images, ...).
         labels: (images,).
         **options: of sweep_logits, memory_gib at least.
 
     Returns:
         A row a unit: layer, unit, images (how many), delta_accuracy, delta_nll.
     """
-    units = len(model.get_submodule(layer).weight)
+    units = network.card.layer(layer).units
     scales = torch.cat([torch.ones(1, units), 1 - torch.eye(units)])
-    logits = sweep_logits(model, layer, inputs, scales, **options)
+    logits = sweep_logits(network, layer, inputs, scales, **options)
     parts = logits.split(CONFIGS_AT_ONCE)
     accuracy = torch.cat([(label_ranks(part, labels) == 0).double().mean(-1) for part in parts])
     nll = torch.cat([probability_metrics(part, labels)["nll"] for part in parts])

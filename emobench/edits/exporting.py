@@ -19,9 +19,10 @@ from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import replacing
 from emobench.functional.edits import edited_state
 from emobench.layout import Layout
-from emobench.networks.loading import LoadedNetwork, load_network, save_state
-from emobench.networks.training import predict_logits
+from emobench.networks.network import Network
+from emobench.networks.sources import load_network, save_weights, with_weights
 from emobench.params import Params
+from emobench.vocabulary.card import load_vocabulary
 from emobench.weights import read_state
 
 NAMED = ("baseline", "chosen", "paper")
@@ -64,14 +65,21 @@ def export_network(params: Params, layout: Layout, name: str, path: Path, *, che
     config_id = _config_id(configs, params, name)
     row = configs[configs["config_id"] == config_id].iloc[0]
     imageset = load_imageset(layout.data)
-    network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
-    rows, state = _rebuilt(params, layout, network, imageset, row.to_dict()), network.model.cpu().state_dict()
-    for layer, (scale, shift) in rows.items():
-        state = edited_state(state, layer, scale, shift)
+    network = load_network(layout.models / "network").to(pick_device(params.device))
+    state = edited_weights(network, _rebuilt(params, layout, network, imageset, row.to_dict()))
     done = Export(config_id, row["layer"])
     with replacing(path) as temporary:
-        save_state(state, temporary)
-        return _checked(params, layout, imageset, done, temporary) if check else done
+        save_weights(state, temporary)
+        return _checked(params, layout, network, imageset, done, temporary) if check else done
+
+
+def edited_weights(network: Network, rows: Rows) -> dict[str, Tensor]:
+    """The network's state dict, on the CPU, with the rows of some layers scaled."""
+    state = {name: value.cpu() for name, value in network.model.state_dict().items()}
+    for layer, (scale, shift) in rows.items():
+        card = network.card.layer(layer)
+        state = edited_state(state, card.weight, scale.cpu(), shift, bias=card.bias)
+    return state
 
 
 def _existing(path: Path, stage: str) -> Path:
@@ -100,7 +108,7 @@ def _config_id(configs: pd.DataFrame, params: Params, name: str) -> str:
     return str(found.iloc[0])
 
 
-def _rebuilt(params: Params, layout: Layout, network: LoadedNetwork, imageset: ImageSet, row: dict[str, Any]) -> Rows:
+def _rebuilt(params: Params, layout: Layout, network: Network, imageset: ImageSet, row: dict[str, Any]) -> Rows:
     """What a configuration does, from the arm that made it."""
     if pd.notna(row["control_of"]):
         raise UserError(f"{row['config_id']} is a control of {row['control_of']}; expected an edit")
@@ -110,7 +118,8 @@ def _rebuilt(params: Params, layout: Layout, network: LoadedNetwork, imageset: I
     units, effects = _table(layout, "units", "dissect"), _table(layout, "unit_effects", "edit")
     if searched := _searched(layout, row["config_id"]):
         return searched
-    target = edit_target(edit, network, imageset, row["layer"], units, effects)
+    concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
+    target = edit_target(edit, network, imageset, row["layer"], units, effects, concepts)
     for one in configurations(target):
         if one.config_id == row["config_id"]:
             return {row["layer"]: (one.scale, one.shift)}
@@ -127,7 +136,7 @@ def _searched(layout: Layout, config_id: str) -> Rows:
     return {layer: (scale, None) for name, layer, scale in named if name == config_id}
 
 
-def _checked(params: Params, layout: Layout, imageset: ImageSet, done: Export, path: Path) -> Export:
+def _checked(params: Params, layout: Layout, network: Network, imageset: ImageSet, done: Export, path: Path) -> Export:
     """Loads what was written and compares its answers with predictions.npy.
 
     Raises:
@@ -138,9 +147,8 @@ def _checked(params: Params, layout: Layout, imageset: ImageSet, done: Export, p
         raise UserError(f"{layout.artifacts / 'predictions.npy'} belongs to another image set; run dvc repro edit")
     preds = np.load(_existing(layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
     wanted = torch.from_numpy(preds[ids["config_ids"].index(done.config_id)].astype(np.int64))
-    images = imageset.images[np.array(ids["image_rows"])]
-    with torch.inference_mode():
-        logits = predict_logits(load_network(path).model, images, device=pick_device(params.device))
+    edited = with_weights(network, read_state(path, "params")).to(pick_device(params.device))
+    logits = edited.logits(imageset.images, np.array(ids["image_rows"]))
     differing = logits.argmax(-1) != wanted
     gap = logits.max(-1).values - logits.gather(-1, wanted[:, None]).squeeze(-1)
     wrong = int((gap > NEAR_TIE * logits.abs().max(-1).values.clamp(min=1)).sum())

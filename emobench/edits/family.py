@@ -7,6 +7,8 @@ from emobench.errors import UserError
 from emobench.settings.edit import PaperCell
 
 PAPER_ARM = "similarity"
+PAPER_ARMS = {PAPER_ARM, "weight_norm", "proportional"}
+"""The arms of the paper and its code: they scale rows and nothing else."""
 PAPER_NAME = "paper"
 """What the published cell is called where an arm's name stands otherwise."""
 SEARCH = "search_"

@@ -17,9 +17,10 @@ from emobench.edits.drawing import Tally, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
 from emobench.edits.measuring import Bench, Measured, joined, measure
 from emobench.edits.search import Found
-from emobench.edits.target import Configuration
+from emobench.edits.target import Configuration, layer_weight
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
+from emobench.networks.network import Pictures
 from emobench.progress import progress
 from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.runs import Kept
@@ -80,7 +81,7 @@ class _Arm:
 
     def __init__(self, bench: Bench, name: str, cells: Sequence[Found]) -> None:
         self.bench, self.name, self.cells, self.tried = bench, name, cells, 0
-        self.network = ScaledNetwork(bench.model, list(cells[0].scales), bench.inputs, memory_gib=bench.memory_gib)
+        self.network = ScaledNetwork(bench.network, list(cells[0].scales), bench.inputs, memory_gib=bench.memory_gib)
         self.layer = "+".join(self.network.layers)
         self.val = torch.from_numpy(bench.positions["val"])
 
@@ -139,9 +140,11 @@ class _Arm:
         if work is None:
             return Kept(None, "")
         scales = torch.stack([one.configuration().scale for one in self.cells]).numpy()
-        inputs, labels = self.bench.inputs.cpu().numpy(), self.bench.labels.numpy()
-        digest = hashlib.sha256(f"{VERSION} {self.layer} {kind} {seed} {scales.shape}".encode())
-        weights = (value.cpu().numpy() for value in self.bench.model.state_dict().values())
+        inputs, labels = self.bench.inputs, self.bench.labels.numpy()
+        pictures = inputs.key() if isinstance(inputs, Pictures) else ""
+        inputs = np.empty(0) if pictures else inputs.cpu().numpy()
+        digest = hashlib.sha256(f"{VERSION} {self.layer} {kind} {seed} {scales.shape}{pictures}".encode())
+        weights = (value.cpu().numpy() for value in self.bench.network.model.state_dict().values())
         for array in (inputs, scales, labels, self.bench.positions["val"], *weights):
             digest.update(np.ascontiguousarray(array).data)
         return Kept(work, digest.hexdigest())
@@ -150,11 +153,11 @@ class _Arm:
         """The cells of a random control: the units of each layer in another order."""
         orders = {}
         for position, layer in enumerate(self.network.layers):
-            weight = self.bench.model.get_submodule(layer).weight.detach().cpu()
+            weight = layer_weight(self.bench.network, layer)
             groups = norm_deciles(weight) if kind == "decile" else np.zeros(len(weight), int)
             generator = np.random.default_rng((seed, RANDOM_KINDS.index(kind), draw, position))
             orders[layer] = shuffled(groups, generator)
-        return [(one.strength, {layer: one.scales[layer][orders[layer]] for layer in one.scales}) for one in self.cells]
+        return [(one.exponent, {layer: one.scales[layer][orders[layer]] for layer in one.scales}) for one in self.cells]
 
     def _single_cells(self) -> dict[str, list[Cell]]:
         """The cells of the uniform and the inverse control."""
@@ -165,7 +168,7 @@ class _Arm:
         return {
             "uniform": [(f, {layer: torch.full_like(one, f) for layer, one in some.items()}) for f in factors],
             "inverse": [
-                (one.strength, {layer: 1 / scale for layer, scale in one.scales.items()}) for one in self.cells
+                (one.exponent, {layer: 1 / scale for layer, scale in one.scales.items()}) for one in self.cells
             ],
         }
 
@@ -193,5 +196,7 @@ class _Arm:
     def _as_measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         bench = self.bench
         shared = {"concept_set": bench.target.edit.concept_set, "similarity_fn": bench.target.edit.similarity_fn}
-        table = measure(configs, logits, bench.labels, bench.positions).assign(layer=self.layer, **shared)
+        table = measure(configs, logits, bench.labels, bench.positions, bench.network.classes).assign(
+            layer=self.layer, **shared
+        )
         return Measured([one.config_id for one in configs], table, logits.argmax(-1).numpy().astype(np.uint8))

@@ -15,10 +15,8 @@ from emobench.edits.target import Configuration, Target, stacked
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import metric_columns, probability_metrics
-from emobench.networks.loading import LoadedNetwork
-from emobench.networks.vggnet import VGGNet
+from emobench.networks.network import Network, Pictures
 from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
-from emobench.vocabulary import CLASSES
 
 CONFIGS_AT_ONCE = 64
 HELD_SHARE = 0.125
@@ -40,13 +38,13 @@ class Measured:
 class Bench:
     """A layer of a network, the images that edits are measured on, and how sweeps run.
 
-    ``inputs`` (images, 1, 40, 40) and ``labels`` (images,); ``positions``: image set -> positions among these images;
-    ``workers``: who sweeps (jobs, scheduler, work; see sweep_logits).
+    ``inputs``: what the network takes, and ``labels`` (images,); ``positions``: image set -> positions among these
+    images; ``workers``: who sweeps (jobs, scheduler, work; see sweep_logits).
     """
 
-    model: VGGNet
+    network: Network
     target: Target
-    inputs: Tensor
+    inputs: Tensor | Pictures
     labels: Tensor
     positions: dict[str, np.ndarray]
     workers: Mapping[str, Any]
@@ -69,13 +67,14 @@ class Bench:
     def logits(self, configs: Sequence[Configuration]) -> Tensor:
         """Logits (configs, images, classes)."""
         edits = stacked(configs, self.target.bias)
-        return sweep_logits(self.model, self.target.layer, self.inputs, *edits, **self._sweeping)
+        return sweep_logits(self.network, self.target.layer, self.inputs, *edits, **self._sweeping)
 
     def on_val(self, configs: Sequence[Configuration]) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy and NLL (configs,) on val."""
         val = torch.from_numpy(self.positions["val"])
-        inputs, labels, edits = self.inputs[val], self.labels[val], stacked(configs, self.target.bias)
-        found = sweep_outcomes(self.model, self.target.layer, inputs, labels, *edits, **self._sweeping)
+        inputs = self.inputs.taken(val) if isinstance(self.inputs, Pictures) else self.inputs[val]
+        labels, edits = self.labels[val], stacked(configs, self.target.bias)
+        found = sweep_outcomes(self.network, self.target.layer, inputs, labels, *edits, **self._sweeping)
         return (found.predictions == labels.numpy()).mean(-1), found.nll
 
     def right(self, predictions: np.ndarray) -> Tensor:
@@ -92,17 +91,17 @@ class Bench:
         """All metrics and predictions of some configurations, from their logits."""
         edit = self.target.edit
         shared = {"layer": self.target.layer, "concept_set": edit.concept_set, "similarity_fn": edit.similarity_fn}
-        table = measure(configs, logits, self.labels, self.positions).assign(**shared)
+        table = measure(configs, logits, self.labels, self.positions, self.network.classes).assign(**shared)
         return Measured([one.config_id for one in configs], table, logits.argmax(-1).numpy().astype(np.uint8))
 
 
-def bench_of(network: LoadedNetwork, imageset: ImageSet, target: Target, workers: Mapping[str, Any] = ALONE) -> Bench:
+def bench_of(network: Network, imageset: ImageSet, target: Target, workers: Mapping[str, Any] = ALONE) -> Bench:
     """The target's layer with all val and test images; metrics are taken on the evaluation rows."""
     sets = imageset.evaluation_rows()
     rows = sets["val_test"]
-    inputs, labels = network.transform(imageset.images[rows]), torch.from_numpy(imageset.labels[rows])
+    inputs, labels = network.given(imageset.images, rows, imageset.digest()), torch.from_numpy(imageset.labels[rows])
     positions = {name: np.searchsorted(rows, at) for name, at in sets.items()}
-    return Bench(network.model, target, inputs, labels, positions, workers)
+    return Bench(network, target, inputs, labels, positions, workers)
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
@@ -122,8 +121,9 @@ def picked(whole: Measured, config_ids: Sequence[str]) -> Measured:
 
 
 def measure(
-    configs: Sequence[Configuration], logits: Tensor, labels: Tensor, positions: dict[str, np.ndarray]
-) -> pd.DataFrame:
+    configs: Sequence[Configuration], logits: Tensor, labels: Tensor, positions: dict[str, np.ndarray],
+    classes: Sequence[str],
+) -> pd.DataFrame:  # fmt: skip
     """The metrics of every configuration on every image set.
 
     Args:
@@ -131,6 +131,7 @@ def measure(
         logits: (configs, images, classes).
         labels: (images,).
         positions: image set -> positions among the images; ``val`` is what the temperatures are fitted on.
+        classes: their names.
 
     Returns:
         A row for each configuration and image set: config_id, images, what describes the configuration, the metrics,
@@ -144,7 +145,7 @@ def measure(
     tables = []
     for images, at in positions.items():
         if len(at):
-            columns = _in_parts(logits, at, labels[at], temperature)
+            columns = _in_parts(logits, at, labels[at], temperature, classes)
             tables.append(pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1))
     table = pd.concat(tables, ignore_index=True)
     order = {configuration.config_id: index for index, configuration in enumerate(configs)}
@@ -152,7 +153,9 @@ def measure(
     return table[["config_id", "images", *table.columns.drop(["config_id", "images"])]]
 
 
-def _in_parts(logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tensor) -> dict[str, np.ndarray]:
+def _in_parts(
+    logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tensor, classes: Sequence[str]
+) -> dict[str, np.ndarray]:
     """All metrics on some images, a few configurations at a time: probabilities in double precision take room.
 
     Args:
@@ -160,11 +163,12 @@ def _in_parts(logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tenso
         at: positions of the images that count.
         labels: of these.
         temperature: (configs,).
+        classes: their names.
     """
     parts = []
     for every, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
         some = every[:, at]
         scaled = probability_metrics(some / degrees[:, None, None], labels)
         calibrated = {"temperature": degrees, "nll_t": scaled["nll"], "ece_t": scaled["ece"]}
-        parts.append(metric_columns(some, labels, CLASSES) | calibrated)
+        parts.append(metric_columns(some, labels, classes) | calibrated)
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}

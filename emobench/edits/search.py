@@ -1,8 +1,8 @@
 """Searching for row scales: each unit has its own, or units share one; on images of one split, train or val.
 
-Scales fitted on train are chosen on val like any arm's: every pull and strength is a configuration (a strength t
+Scales fitted on train are chosen on val like any arm's: every penalty and exponent is a configuration (a exponent t
 raises the scales to the power t). Scales fitted on val cannot be compared by val images that they were fitted on: there
-pull and strength are chosen by cross-fitting, each image scored by scales fitted on the other folds, and one
+penalty and exponent are chosen by cross-fitting, each image scored by scales fitted on the other folds, and one
 configuration of each kind is fitted on all of val. What val then says of it is not evidence; test is.
 
 ``split: val`` is what the presets have: on train images the network is nearly as good as it can be (measured on
@@ -22,36 +22,35 @@ from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
-from emobench.networks.loading import LoadedNetwork
+from emobench.networks.network import Network, Pictures
 from emobench.progress import progress
 from emobench.settings.edit import Edit, Search
 from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
-from emobench.vocabulary import CLASSES
 
-NOTHING = pd.DataFrame(columns=["layers", "kind", "pull", "strength", "nll_t", "accuracy"])
+NOTHING = pd.DataFrame(columns=["layers", "kind", "penalty", "exponent", "nll_t", "accuracy"])
 """What was tried where no search is asked for."""
 
 
 @dataclass(frozen=True)
 class SearchImages:
-    """All that a search may look at: inputs (images, 1, 40, 40), labels (images,) int64, and which are copies.
+    """All that a search may look at: what the network takes, labels (images,) int64, and which are copies.
 
     ``copies`` (images,) int64 has the same number for copies of one picture: a fold has all of them or none.
     """
 
-    inputs: Tensor
+    inputs: Tensor | Pictures
     labels: Tensor
     copies: np.ndarray
 
 
 @dataclass(frozen=True)
 class Found:
-    """Scales that a search found, as an edit: layer -> (units,) float32, already raised to the strength."""
+    """Scales that a search found, as an edit: layer -> (units,) float32, already raised to the exponent."""
 
     kind: str
-    pull: float
-    strength: float
+    penalty: float
+    exponent: float
     scales: dict[str, Tensor]
 
     @property
@@ -62,20 +61,20 @@ class Found:
     @property
     def config_id(self) -> str:
         """A readable name, unique within one benchmark."""
-        return f"{'+'.join(self.scales)}-{self.arm}-pull{self.pull:g}-f{self.strength:.2f}"
+        return f"{'+'.join(self.scales)}-{self.arm}-penalty{self.penalty:g}-f{self.exponent:.2f}"
 
     def configuration(self) -> Configuration:
-        """As a configuration, whose factor is the strength.
+        """As a configuration, whose factor is the exponent.
 
         That of several layers has their scales one after the other: it is measured by emobench.edits.joint alone.
         """
         scale = torch.cat(list(self.scales.values()))
         status = "degenerate" if (scale == scale[0]).all() else "ok"
-        criterion = f"{self.kind}:pull{self.pull:g}"
-        return Configuration(self.config_id, self.arm, scale, status, criterion, factor=self.strength)
+        criterion = f"{self.kind}:penalty{self.penalty:g}"
+        return Configuration(self.config_id, self.arm, scale, status, criterion, factor=self.exponent)
 
 
-def search_images(search: Search, network: LoadedNetwork, imageset: ImageSet, *, seed: int) -> SearchImages:
+def search_images(search: Search, network: Network, imageset: ImageSet, *, seed: int) -> SearchImages:
     """The kept images of the split that params name, or as many of them, drawn at random, as params allow."""
     rows = imageset.rows(search.split)
     if 0 < search.images < len(rows):
@@ -83,11 +82,11 @@ def search_images(search: Search, network: LoadedNetwork, imageset: ImageSet, *,
     index = imageset.index.iloc[rows]
     copies, _ = pd.factorize(index["duplicate_of"].fillna(index["image_id"]))
     labels = torch.from_numpy(imageset.labels[rows])
-    return SearchImages(network.transform(imageset.images[rows]), labels, copies)
+    return SearchImages(network.given(imageset.images, rows, imageset.digest()), labels, copies)
 
 
 def run_search(
-    edit: Edit, network: LoadedNetwork, imageset: ImageSet, layer: str, units: pd.DataFrame, *, seed: int
+    edit: Edit, network: Network, imageset: ImageSet, layer: str, units: pd.DataFrame, *, seed: int
 ) -> tuple[list[Found], pd.DataFrame]:
     """All searches that params ask for: in the edited layer, and in several layers together (see search_edits)."""
     search = edit.search
@@ -104,7 +103,7 @@ def run_search(
 
 
 def search_edits(
-    edit: Edit, network: LoadedNetwork, images: SearchImages, layers: Sequence[str], kinds: Sequence[str],
+    edit: Edit, network: Network, images: SearchImages, layers: Sequence[str], kinds: Sequence[str],
     units: pd.DataFrame, *, seed: int,
 ) -> tuple[list[Found], pd.DataFrame]:  # fmt: skip
     """Searches the scales of the rows of some layers together.
@@ -119,33 +118,34 @@ def search_edits(
         seed: of the batches and the folds.
 
     Returns:
-        The edits found, and what was tried: a row for each kind, pull and strength with layers, kind, pull, strength,
-        and, where the split is val, nll_t and accuracy of each image under scales fitted on the others. Strength 0 is
-        the baseline.
+        The edits found, and what was tried: a row for each kind, penalty and exponent with layers, kind, penalty,
+        exponent, and, where the split is val, nll_t and accuracy of each image under scales fitted on the others.
+        Exponent 0 is the baseline.
 
     Raises:
         UserError: fewer pictures than folds, a layer without a description of its units, or a search that diverged.
     """
     search = edit.search
-    scaled = ScaledNetwork(network.model, layers, images.inputs, memory_gib=edit.memory_gib)
+    scaled = ScaledNetwork(network, layers, images.inputs, memory_gib=edit.memory_gib)
     tables = {layer: unit_table(edit, layer, units) for layer in scaled.layers}
     found, tried = [], []
     for kind in kinds:
-        fit = _Fit(scaled, images, groups_of(kind, tables, edit.paper.tau), search, seed)
+        fit = _Fit(scaled, network.classes, images, groups_of(kind, tables, edit.paper.tau), search, seed)
         if search.split == "val":
             table = fit.cross_fitted()
-            order = table[table["strength"] > 0].sort_values(
+            order = table[table["exponent"] > 0].sort_values(
                 ["accuracy", "nll_t"], ascending=[False, True], kind="stable"
             )
             best = order.iloc[0]
-            cells = [(float(best["pull"]), [float(best["strength"])])]
+            cells = [(float(best["penalty"]), [float(best["exponent"])])]
         else:
-            cells = [(pull, search.strengths) for pull in search.pulls]
-            table = pd.DataFrame([(pull, one) for pull, many in cells for one in many], columns=["pull", "strength"])
+            cells = [(penalty, search.exponents) for penalty in search.penalties]
+            pairs = [(penalty, exponent) for penalty, exponents in cells for exponent in exponents]
+            table = pd.DataFrame(pairs, columns=["penalty", "exponent"])
         tried.append(table.assign(kind=kind, layers="+".join(tables)))
-        for pull, strengths in cells:
-            scales = fit.scales(np.arange(len(images.labels)), pull)
-            found += [Found(kind, pull, one, raised(scales, one)) for one in strengths]
+        for penalty, exponents in cells:
+            scales = fit.scales(np.arange(len(images.labels)), penalty)
+            found += [Found(kind, penalty, one, raised(scales, one)) for one in exponents]
     table = pd.concat(tried, ignore_index=True)
     return found, table[[name for name in NOTHING if name in table]]
 
@@ -168,9 +168,9 @@ def groups_of(kind: str, tables: Mapping[str, pd.DataFrame], tau: float) -> dict
     return dict(zip(tables, numbers.split([len(table) for table in tables.values()]), strict=True))
 
 
-def raised(scales: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
-    """Scales to the power of a strength: 0 gives the baseline, 1 the scales themselves."""
-    return {layer: scale**strength for layer, scale in scales.items()}
+def raised(scales: Mapping[str, Tensor], exponent: float) -> dict[str, Tensor]:
+    """Scales to the power of a exponent: 0 gives the baseline, 1 the scales themselves."""
+    return {layer: scale**exponent for layer, scale in scales.items()}
 
 
 @dataclass(frozen=True)
@@ -178,47 +178,48 @@ class _Fit:
     """One kind of search on one set of images."""
 
     network: ScaledNetwork
+    classes: tuple[str, ...]
     images: SearchImages
     groups: dict[str, Tensor]
     search: Search
     seed: int
 
-    def scales(self, rows: np.ndarray, pull: float) -> dict[str, Tensor]:
+    def scales(self, rows: np.ndarray, penalty: float) -> dict[str, Tensor]:
         """Fitted on some of the images."""
         search = self.search
         return search_scales(
             self.network, self.images.labels, rows, self.groups,
-            pull=pull, steps=search.steps, batch_size=search.batch_size, learning_rate=search.learning_rate,
+            penalty=penalty, steps=search.steps, batch_size=search.batch_size, learning_rate=search.learning_rate,
             seed=self.seed,
         )  # fmt: skip
 
     def cross_fitted(self) -> pd.DataFrame:
-        """Each pull and strength scored on images that the scales weren't fitted on: pull, strength, nll_t, accuracy.
+        """Each penalty and exponent scored on images that the scales weren't fitted on, with nll_t and accuracy.
 
         The temperature is fitted on the scored logits of all folds together.
         """
         labels, search = self.images.labels, self.search
-        strengths = [0.0, *search.strengths]
+        exponents = [0.0, *search.exponents]
         folds = list(_folds(self.images.copies, search.folds, self.seed))
-        asked = [(pull, *fold) for pull in search.pulls for fold in folds]
+        asked = [(penalty, *fold) for penalty in search.penalties for fold in folds]
         with progress(total=len(asked), desc="search", unit="fit") as bar:
 
             def scored_logits(one: tuple[float, np.ndarray, np.ndarray]) -> list[Tensor]:
-                pull, fitted, scored = one
-                scales = self.scales(fitted, pull)
+                penalty, fitted, scored = one
+                scales = self.scales(fitted, penalty)
                 bar.update()
-                return [self.network.all_logits(raised(scales, strength), scored) for strength in strengths]
+                return [self.network.all_logits(raised(scales, exponent), scored) for exponent in exponents]
 
             found = one_a_core(scored_logits, asked, self.network.device)
-        logits = torch.empty(len(search.pulls), len(strengths), len(labels), len(CLASSES))
+        logits = torch.empty(len(search.penalties), len(exponents), len(labels), len(self.classes))
         for number, ((_, _, scored), each) in enumerate(zip(asked, found, strict=True)):
             logits[number // len(folds)][:, scored] = torch.stack(each)
         records = []
-        for pull, of_pull in zip(search.pulls, logits, strict=True):
-            for strength, one in zip(strengths, of_pull, strict=True):
-                scores = classification_metrics(one / fit_temperature(one, labels), labels, CLASSES)
-                records.append((pull, strength, scores["nll"], scores["accuracy"]))
-        return pd.DataFrame(records, columns=["pull", "strength", "nll_t", "accuracy"])
+        for penalty, of_penalty in zip(search.penalties, logits, strict=True):
+            for exponent, one in zip(exponents, of_penalty, strict=True):
+                scores = classification_metrics(one / fit_temperature(one, labels), labels, self.classes)
+                records.append((penalty, exponent, scores["nll"], scores["accuracy"]))
+        return pd.DataFrame(records, columns=["penalty", "exponent", "nll_t", "accuracy"])
 
 
 def _folds(copies: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,6 +1,6 @@
 """The layer that is edited, what is known of its units, and one edit of it as a named configuration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from emobench.errors import UserError, unknown_name
 from emobench.functional.edits import is_degenerate, lone_scale, output_shift, proportional_scale, selection_scale
-from emobench.params import LAYERS
+from emobench.networks.card import NetworkCard
+from emobench.networks.network import Network
 from emobench.settings.edit import Edit
 
 
@@ -50,9 +51,11 @@ class Target:
         layer: the layer's name.
         weight: its weight (units, ...).
         bias: its bias (units,).
-        mean: each unit's mean output (units,); needed for the operation ``mean`` alone.
+        mean: each unit's mean output (units,), for the operation ``mean``; None leaves that operation out.
         units: its rows of units.parquet (see unit_table).
         effects: its rows of unit_effects.parquet, in the same order: what removing a unit does on val.
+        classes: of the data.
+        concepts: the classes that each concept speaks for.
     """
 
     edit: Edit
@@ -62,6 +65,8 @@ class Target:
     mean: Tensor | None
     units: pd.DataFrame
     effects: pd.DataFrame
+    classes: tuple[str, ...]
+    concepts: Mapping[str, Sequence[str]]
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -109,6 +114,9 @@ class Target:
         factors = self.edit.divided_factors if divided else self.edit.lone_factors
         options = {"criterion": criterion}
         for operation in dict.fromkeys(self.edit.operations):
+            if operation == "mean" and self.mean is None:
+                # Without a bias the layer can't put out a mean: no weights would do that.
+                continue
             if operation in ("zero", "mean"):
                 yield self.selection(arm, selected, None, operation=operation, divided=False, **options)
             else:
@@ -137,27 +145,40 @@ class Target:
         return "-".join(words if factor is None else [*words, f"f{_shown(factor)}"])
 
 
-def choose_layer(edit: Edit, layers: pd.DataFrame) -> str:
+def choose_layer(edit: Edit, layers: pd.DataFrame, card: NetworkCard) -> str:
     """The layer named in params, or with ``auto`` the one with the most interpretable units (paper, section 3.3).
 
     Args:
         edit: concept_set and similarity_fn say which dissection counts.
         layers: layers.parquet. Of layers with as many units the first is taken.
+        card: the network's. Its outputs are no layer to edit.
 
     Raises:
         UserError: no such layer, or the dissection asked for is not in the table.
     """
+    names = [layer.name for layer in card.chosen if layer.name != card.output_layer]
     if edit.layer != "auto":
-        if edit.layer not in LAYERS[:-1]:
-            raise unknown_name("layer to edit", edit.layer, LAYERS[:-1])
+        if edit.layer not in names:
+            raise unknown_name("layer to edit", edit.layer, names)
         return edit.layer
     rows = layers[(layers["concept_set"] == edit.concept_set) & (layers["similarity_fn"] == edit.similarity_fn)]
-    counts = rows.set_index("layer")["num_interp"].reindex(LAYERS[:-1]).dropna()
+    counts = rows.set_index("layer")["num_interp"].reindex(names).dropna()
     if counts.empty:
         raise UserError(
             f"layers.parquet has no layer for {edit.concept_set} and {edit.similarity_fn}; run dvc repro dissect"
         )
     return str(counts.idxmax())
+
+
+def layer_weight(network: Network, layer: str) -> Tensor:
+    """The layer's weight (units, ...), on the CPU."""
+    return network.model.state_dict()[network.card.layer(layer).weight].detach().cpu()
+
+
+def layer_bias(network: Network, layer: str) -> Tensor:
+    """The layer's bias (units,), on the CPU; zeros where it has none."""
+    card = network.card.layer(layer)
+    return torch.zeros(card.units) if card.bias is None else network.model.state_dict()[card.bias].detach().cpu()
 
 
 def unit_table(edit: Edit, layer: str, units: pd.DataFrame) -> pd.DataFrame:

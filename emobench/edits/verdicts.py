@@ -21,7 +21,6 @@ from emobench.functional.stopping import sequential_p, settling_hits
 from emobench.progress import progress
 from emobench.settings.edit import Edit
 from emobench.settings.results import Compare
-from emobench.vocabulary import CLASSES
 
 NLL_MARGIN = 0.002
 """By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
@@ -35,7 +34,8 @@ class Predictions:
     """What configurations answer, and the labels (images,) that it is held against.
 
     ``preds`` are uint8 (configs, images), in the order of ``config_ids``. ``logits`` (members, images, classes) are
-    those of ``logit_ids``: the baseline and the family. ``positions``: image set -> positions among these images.
+    those of ``logit_ids``: the baseline and the family. ``positions``: image set -> positions among these images;
+    ``classes``: their names.
     """
 
     config_ids: list[str]
@@ -44,6 +44,7 @@ class Predictions:
     logits: np.ndarray
     labels: np.ndarray
     positions: dict[str, np.ndarray]
+    classes: tuple[str, ...]
 
     def of(self, config_id: str, images: str) -> Tensor:
         """Predictions of one configuration on one image set: (images,) int64."""
@@ -138,7 +139,7 @@ def _compared(predictions: Predictions, config_id: str, images: str, options: di
     target = predictions.target(images)
     before, after = (predictions.of(name, images) for name in ("baseline", config_id))
     gains, losses, p_value = mcnemar(before == target, after == target)
-    intervals = paired_bootstrap(target, before, after, class_names=CLASSES, **options)
+    intervals = paired_bootstrap(target, before, after, class_names=predictions.classes, **options)
     return {"gains": gains, "losses": losses, "mcnemar_p": p_value} | _columns(intervals)
 
 

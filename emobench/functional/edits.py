@@ -132,7 +132,7 @@ def output_shift(operation: str, scale: Tensor, bias: Tensor, mean: Tensor | Non
 
 
 def edited_state(
-    state: Mapping[str, Tensor], layer: str, scale: Tensor, shift: Tensor | None = None
+    state: Mapping[str, Tensor], weight: str, scale: Tensor, shift: Tensor | None = None, *, bias: str | None = None
 ) -> dict[str, Tensor]:
     """A new state_dict with the rows of one layer's weight scaled and, with a shift, another bias.
 
@@ -140,29 +140,33 @@ def edited_state(
 
     Args:
         state: name -> tensor.
-        layer: a layer with ``<layer>.weight`` (units, ...).
+        weight: the name of the layer's weight (units, ...).
         scale: (units,).
         shift: the new bias (units,); None leaves the bias alone.
+        bias: the name of the layer's bias (units,); None where it has none: then only a shift of zeros is possible.
 
     Raises:
-        ValueError: no such layer, one without rows, another number of units, or values that are not finite.
+        ValueError: no such weight, one without rows, another number of units, values that are not finite, or a shift
+            where there is no bias.
 
     >>> state = {"lin.weight": torch.ones(1, 2), "lin.bias": torch.ones(1)}
-    >>> edited_state(state, "lin", torch.tensor([3.0]))
+    >>> edited_state(state, "lin.weight", torch.tensor([3.0]))
     {'lin.weight': tensor([[3., 3.]]), 'lin.bias': tensor([1.])}
-    >>> edited_state(state, "lin", torch.tensor([3.0]), torch.tensor([0.5]))["lin.bias"]
+    >>> edited_state(state, "lin.weight", torch.tensor([3.0]), torch.tensor([0.5]), bias="lin.bias")["lin.bias"]
     tensor([0.5000])
     """
-    key = f"{layer}.weight"
-    if key not in state or state[key].ndim < 2:
-        known = [name.removesuffix(".weight") for name, value in state.items() if value.ndim > 1]
-        raise ValueError(f"{layer} has no rows to scale; layers that have: {', '.join(known)}")
-    edited = {name: scaled_rows(value, scale) if name == key else value.clone() for name, value in state.items()}
-    if shift is not None:
-        bias = edited[f"{layer}.bias"]
-        if shift.shape != bias.shape or not shift.isfinite().all():
-            raise ValueError(f"shift is {tuple(shift.shape)}; expected finite numbers {tuple(bias.shape)}")
-        edited[f"{layer}.bias"] = shift.to(bias).clone()
+    if weight not in state or state[weight].ndim < 2:
+        known = [name for name, value in state.items() if value.ndim > 1]
+        raise ValueError(f"{weight} has no rows to scale; weights that have: {', '.join(known)}")
+    edited = {name: scaled_rows(value, scale) if name == weight else value.clone() for name, value in state.items()}
+    if shift is None:
+        return edited
+    if shift.shape != (len(scale),) or not shift.isfinite().all():
+        raise ValueError(f"shift is {tuple(shift.shape)}; expected finite numbers ({len(scale)},)")
+    if bias is not None:
+        edited[bias] = shift.to(edited[bias]).clone()
+    elif shift.any():
+        raise ValueError(f"{weight} has no bias that a shift could stand in")
     return edited
 
 

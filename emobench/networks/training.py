@@ -1,4 +1,4 @@
-"""Training the baseline: SGD with a one-cycle schedule, mixed precision, and checkpoints that allow resuming."""
+"""Training a network: SGD with a one-cycle schedule, mixed precision, and checkpoints that allow resuming."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,49 +12,30 @@ from emobench.device import autocast
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
-from emobench.networks.loading import to_inputs
-from emobench.networks.vggnet import VGGNet
+from emobench.networks.network import Network
+from emobench.networks.transform import as_floats, prepared
 from emobench.progress import progress
-from emobench.settings.network import Baseline
+from emobench.settings.network import NetworkTraining
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Pictures uint8 (images, 48, 48) with labels (images,) int64."""
+class Examples:
+    """Some rows of pictures uint8 (n, height, width) or (n, height, width, 3), and labels (n,) int64 of all of them."""
 
     images: np.ndarray
     labels: np.ndarray
-
-
-@torch.inference_mode()
-def predict_logits(
-    model: torch.nn.Module, images: np.ndarray, *, batch_size: int = 64, device: str = "cpu"
-) -> torch.Tensor:
-    """Logits (images, classes) float32 of pictures uint8 (images, 48, 48), in evaluation mode."""
-    model.eval()
-    model.to(device, memory_format=torch.channels_last)
-    batches = []
-    for start in progress(range(0, len(images), batch_size), desc="predict", unit="batch"):
-        inputs = to_inputs(images[start : start + batch_size])
-        batches.append(model(inputs.to(device, memory_format=torch.channels_last)).float().cpu())
-    return torch.cat(batches)
-
-
-def new_network(width: float, dropout: float, seed: int) -> VGGNet:
-    """A VGGNet with random weights that depend on ``seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VGGNet(width, dropout)
+    rows: np.ndarray
 
 
 class Trainer:
     """One training run; ``fit`` goes on from the last finished epoch where a checkpoint is found."""
 
     def __init__(
-        self, params: Baseline, train: LabelledImages, val: LabelledImages, *, seed: int, device: str = "cpu"
+        self, params: NetworkTraining, network: Network, train: Examples, val: Examples, *, seed: int, device: str
     ) -> None:
         self.params, self.train, self.val, self.seed, self.device = params, train, val, seed, device
-        self.model = new_network(params.width, params.dropout, seed).to(device, memory_format=torch.channels_last)
+        self.model = network.model.to(device, memory_format=torch.channels_last)
+        self.network = Network(self.model, network.card)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=params.max_lr,
@@ -63,7 +44,7 @@ class Trainer:
             nesterov=True,
         )
         # A last batch of one image would break BatchNorm: incomplete batches are dropped, the order changes each epoch.
-        self.steps = max(1, len(train.labels) // params.batch_size)
+        self.steps = max(1, len(train.rows) // params.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, params.max_lr, epochs=params.epochs, steps_per_epoch=self.steps
         )
@@ -81,7 +62,7 @@ class Trainer:
         """
         self._resume(checkpoints / "last.pt")
         start = len(self.history)
-        with progress(total=(self.params.epochs - start) * self.steps, desc="train baseline", unit="batch") as bar:
+        with progress(total=(self.params.epochs - start) * self.steps, desc="train network", unit="batch") as bar:
             for epoch in range(start, self.params.epochs):
                 loss = self._run_epoch(epoch, bar.update)
                 self._finish_epoch(epoch, loss)
@@ -92,22 +73,21 @@ class Trainer:
     def _run_epoch(self, epoch: int, advance: Callable[[], object]) -> float:
         """One pass over the train images; returns the mean loss. Its randomness depends on seed and epoch alone."""
         generator = torch.Generator().manual_seed(self.seed + 7919 * (epoch + 1))
-        order = torch.randperm(len(self.train.labels), generator=generator).numpy()
+        order = torch.randperm(len(self.train.rows), generator=generator).numpy()
         size, total = min(self.params.batch_size, len(order)), 0.0
         self.model.train()
         # Dropout has no generator argument: it draws from torch's own state, which is put back afterwards.
         with torch.random.fork_rng():
             torch.manual_seed(self.seed + 7919 * (epoch + 1))
             for step in range(self.steps):
-                total += self._step(np.sort(order[step * size : (step + 1) * size]), generator)
+                total += self._step(self.train.rows[np.sort(order[step * size : (step + 1) * size])], generator)
                 advance()
         return total / self.steps
 
     def _step(self, rows: np.ndarray, generator: torch.Generator) -> float:
         """One batch: forward, backward, update."""
-        pictures = torch.from_numpy(self.train.images[rows].astype(np.float32)).div_(255)[:, None]
-        changed = augment(pictures, self.params.augment, generator).mul_(255).numpy()[:, 0]
-        inputs = to_inputs(changed).to(self.device, memory_format=torch.channels_last)
+        pictures = augment(as_floats(self.train.images[rows]), self.params.augment, generator)
+        inputs = prepared(pictures, self.network.card.input).to(self.device, memory_format=torch.channels_last)
         labels = torch.from_numpy(self.train.labels[rows]).to(self.device)
         with autocast(self.device, self.params.precision):
             logits = self.model(inputs)
@@ -120,8 +100,9 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int, train_loss: float) -> None:
         """Scores val, appends to the history, keeps the weights if they are the best so far."""
-        logits = predict_logits(self.model, self.val.images, device=self.device)
-        labels = torch.from_numpy(self.val.labels)
+        self.model.eval()
+        logits = self.network.logits(self.val.images, self.val.rows)
+        labels = torch.from_numpy(self.val.labels[self.val.rows])
         scores = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
@@ -131,8 +112,8 @@ class Trainer:
         }
         if not np.isfinite([train_loss, scores["val_loss"]]).all():
             raise UserError(
-                f"baseline: training diverged in epoch {epoch + 1}, the loss is not finite; "
-                f"lower baseline.max_lr (now {self.params.max_lr})"
+                f"network: training diverged in epoch {epoch + 1}, the loss is not finite; "
+                f"lower network.train.max_lr (now {self.params.max_lr})"
             )
         previous = max(((row["val_accuracy"], -row["val_loss"]) for row in self.history), default=(-1.0, 0.0))
         if (scores["val_accuracy"], -scores["val_loss"]) > previous:

@@ -26,14 +26,23 @@ def to_inputs(images: np.ndarray, card: InputCard) -> Tensor:
     Raises:
         UserError: pictures of another form, or an unknown interpolation.
     """
+    return prepared(as_floats(images), card)
+
+
+def as_floats(images: np.ndarray) -> Tensor:
+    """Pictures uint8 (n, height, width) or (n, height, width, 3) as float32 (n, channels, height, width) in [0, 1]."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         came = f"{images.dtype} {tuple(images.shape)}"
         raise UserError(f"pictures are {came}; expected uint8 (n, height, width) or (n, height, width, 3)")
+    scaled = torch.from_numpy(np.array(images, dtype=np.float32)).div_(255)
+    return scaled[:, None] if images.ndim == 3 else scaled.movedim(3, 1)
+
+
+def prepared(pictures: Tensor, card: InputCard) -> Tensor:
+    """The same of pictures as float32 (n, channels, height, width) in [0, 1]."""
     if card.interpolation not in INTERPOLATIONS:
         raise unknown_name("interpolation", card.interpolation, INTERPOLATIONS)
-    scaled = torch.from_numpy(np.array(images, dtype=np.float32)).div_(255)
-    scaled = scaled[:, None] if images.ndim == 3 else scaled.movedim(3, 1)
-    scaled = _cropped(_resized(_with_channels(scaled, card.channels), card), card.size)
+    scaled = _cropped(_resized(_with_channels(pictures, card.channels), card), card.size)
     low, high = card.range
     if card.range != (0.0, 1.0):
         scaled = scaled * (high - low) + low

@@ -27,7 +27,7 @@ def run(params: Params, layout: Layout) -> None:
     preds, logits = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in files)
     positions = {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()}
     labels = imageset.labels[rows]
-    predictions = Predictions(ids["config_ids"], preds, ids["logit_ids"], logits, labels, positions)
+    predictions = Predictions(ids["config_ids"], preds, ids["logit_ids"], logits, labels, positions, imageset.classes)
     configs = pd.read_parquet(folder / "configs.parquet")
     table = verdicts(configs, predictions, params.compare, params.edit, params.seed)
     write_parquet(folder / "verdicts.parquet", table)

@@ -6,25 +6,29 @@ import pandas as pd
 
 from emobench.device import pick_device
 from emobench.edits.experiment import sweep_edits
+from emobench.edits.exporting import edited_weights
 from emobench.edits.search import run_search
 from emobench.edits.target import choose_layer
 from emobench.faces.imageset import load_imageset
 from emobench.files import write_array, write_json, write_parquet
-from emobench.functional.edits import edited_state
 from emobench.layout import Layout
-from emobench.networks.loading import load_network, save_state
+from emobench.networks.sources import load_network, save_weights
 from emobench.params import Params
+from emobench.vocabulary.card import load_vocabulary
 
 
 def run(params: Params, layout: Layout) -> None:
     """Writes the configurations with metrics and predictions, unit effects, what was searched, and the best on val."""
-    imageset = load_imageset(layout.data)
-    network = load_network(layout.models / "baseline.safetensors", device=pick_device(params.device))
+    imageset, edit = load_imageset(layout.data), params.edit
+    network = load_network(layout.models / "network").to(pick_device(params.device))
+    concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
     layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
-    layer, work = choose_layer(params.edit, layers), layout.partial_for("edit", params.name)
-    found, tried = run_search(params.edit, network, imageset, layer, units, seed=params.seed)
-    options = {"jobs": params.edit.jobs, "scheduler": params.edit.scheduler or None, "work": work}
-    sweep = sweep_edits(params.edit, network, imageset, layers, units, seed=params.seed, workers=options, found=found)
+    layer, work = choose_layer(edit, layers, network.card), layout.partial_for("edit", params.name)
+    found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed)
+    options = {"jobs": edit.jobs, "scheduler": edit.scheduler or None, "work": work}
+    sweep = sweep_edits(
+        edit, network, imageset, layers, units, concepts, seed=params.seed, workers=options, found=found
+    )
     write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)
@@ -33,8 +37,8 @@ def run(params: Params, layout: Layout) -> None:
     write_json(layout.artifacts / "prediction_ids.json", ids)
     write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
     write_parquet(layout.artifacts / "search.parquet", tried)
-    scales = {f"{one.config_id}/{name}": scale for one in found for name, scale in one.scales.items()}
-    save_state(scales, layout.models / "search_scales.safetensors")
-    edited = edited_state(network.model.state_dict(), sweep.layer, sweep.chosen.scale, sweep.chosen.shift)
-    save_state(edited, layout.models / "edited.safetensors")
+    scales = {f"{search.config_id}/{name}": scale for search in found for name, scale in search.scales.items()}
+    save_weights(scales, layout.models / "search_scales.safetensors")
+    edited = edited_weights(network, {sweep.layer: (sweep.chosen.scale, sweep.chosen.shift)})
+    save_weights(edited, layout.models / "edited.safetensors")
     shutil.rmtree(work, ignore_errors=True)

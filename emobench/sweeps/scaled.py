@@ -1,7 +1,7 @@
 """A network's logits as a differentiable function of the row scales of one or several of its layers, and their descent.
 
-What falls is the NLL of softmax(logits / T) plus pull * (mean over units of (log scale)^2). T is free, so that scales
-aren't spent on what one temperature does as well.
+What falls is the NLL of softmax(logits / T) plus penalty * (mean over units of (log scale)^2). T is free, so that
+scales aren't spent on what one temperature does as well.
 """
 
 import math
@@ -108,7 +108,7 @@ def _image_bytes(at: Cut | WholeCut, inputs: Tensor) -> tuple[int, int]:
 
 def search_scales(
     network: ScaledNetwork, labels: Tensor, rows: np.ndarray, groups: Mapping[str, Tensor],
-    *, pull: float, steps: int, batch_size: int, learning_rate: float, seed: int,
+    *, penalty: float, steps: int, batch_size: int, learning_rate: float, seed: int,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The scales that gradient descent (Adam, cosine schedule) finds on some of a network's images.
 
@@ -117,7 +117,7 @@ def search_scales(
         labels: (images,) of all its images.
         rows: which of them are used.
         groups: layer -> (units,) int64: units with the same number share a scale.
-        pull: towards 1, see the module's docstring.
+        penalty: towards 1, see the module's docstring.
         steps: how many.
         batch_size: images a step, or all if there are fewer.
         learning_rate: of the logarithms of scales and temperature.
@@ -139,8 +139,8 @@ def search_scales(
     batches = _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed))
     for batch in progress(batches, total=steps, desc="fit scales", unit="step"):
         # index_select: the gradient of plain indexing may add in any order.
-        penalty = pull * log_scales.index_select(0, flat).square().mean()
-        total = list(torch.autograd.grad(penalty, searched, materialize_grads=True))
+        restraint = penalty * log_scales.index_select(0, flat).square().mean()
+        total = list(torch.autograd.grad(restraint, searched, materialize_grads=True))
         for part in batch.split(network.images_at_once):
             logits = network.logits(network.by_layer(log_scales.index_select(0, flat).exp()), part)
             target = labels[part].to(network.device)
@@ -152,7 +152,7 @@ def search_scales(
         schedule.step()
     scales = log_scales.detach().index_select(0, flat).exp()
     if not (scales.isfinite().all() and (scales > 0).all()):
-        raise UserError("edit: the search for scales diverged; lower edit.search.learning_rate or raise its pulls")
+        raise UserError("edit: the search for scales diverged; lower edit.search.learning_rate or raise its penalties")
     return {layer: scale.cpu() for layer, scale in network.by_layer(scales).items()}
 
 

@@ -7,35 +7,30 @@ where it was; a worker that dies costs the tasks it had, which are computed agai
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emobench.errors import UserError
 from emobench.networks.cut import Cut, WholeCut, cut
+from emobench.networks.network import Pictures
 from emobench.progress import progress
+from emobench.sweeps.cluster import on_cluster
 from emobench.sweeps.runs import (
     Done,
     Kept,
     Memory,
-    WorkerDiedError,
     in_process,
     in_processes,
     sweep_key,
     until_done,
 )
-from emobench.sweeps.tasks import Question, Task, cut_up, evaluate
+from emobench.sweeps.tasks import Question, Task, cut_up
 
 SAID_FROM = 10.0
 """Seconds from which on a sweep says how long it will take."""
-CONNECT_SECONDS, WORKERS_SECONDS = 5, 30
-"""How long a Dask scheduler has to answer, and how long a cluster may be without any worker."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Outcomes:
 def sweep_logits(
     model: nn.Module | Cut | WholeCut,
     layer: str,
-    inputs: Tensor,
+    inputs: Tensor | Pictures,
     scales: Tensor,
     shifts: Tensor | None = None,
     *,
@@ -66,7 +61,7 @@ def sweep_logits(
     Args:
         model: in evaluation mode; or a Network, or what ``cut`` made of one.
         layer: the layer whose rows are scaled.
-        inputs: what the network takes, (images, ...), on any device.
+        inputs: what the network takes, (images, ...), on any device; or ``Pictures``, which make it by blocks.
         scales: (configs, units).
         shifts: the same shape: what is added to the scaled outputs; None for the layer's own bias, unscaled.
         memory_gib: bound for all that the sweep holds, scales and result included, in all its processes together.
@@ -95,7 +90,7 @@ def sweep_logits(
 def sweep_outcomes(
     model: nn.Module | Cut | WholeCut,
     layer: str,
-    inputs: Tensor,
+    inputs: Tensor | Pictures,
     labels: Tensor,
     scales: Tensor,
     shifts: Tensor | None = None,
@@ -127,11 +122,11 @@ def sweep_outcomes(
 
 
 def _question(
-    model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor, scales: Tensor, shifts: Tensor | None,
+    model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor | Pictures, scales: Tensor, shifts: Tensor | None,
     *of_images: Tensor,
 ) -> Question:  # fmt: skip
     """Everything as arrays, after a look at what would only fail in a worker. ``of_images``: labels, and nll_on."""
-    example = inputs[:2] if len(inputs) else inputs.new_zeros(2, *inputs.shape[1:])
+    example = inputs[:2] if len(inputs) else torch.zeros(2, *inputs[:0].shape[1:])
     at = model if isinstance(model, Cut | WholeCut) else cut(model, layer, example)
     units = at.units[layer]
     for name, values in (("scales", scales), ("shifts", shifts)):
@@ -142,11 +137,12 @@ def _question(
     for name, values in zip(("labels", "nll_on"), of_images, strict=False):
         if values.shape != (len(inputs),):
             raise ValueError(f"{name} is {tuple(values.shape)}; there are {len(inputs)} images")
-    floats = [None if values is None else values.detach().cpu().float().numpy() for values in (inputs, scales, shifts)]
+    given = (None if isinstance(inputs, Pictures) else inputs, scales, shifts)
+    arrays = [None if values is None else values.detach().cpu().float().numpy() for values in given]
     labels, counted = [values.cpu().numpy() for values in of_images] or (None, None)
     with torch.no_grad():
         classes = at.suffix(at.prefix(example.to(at.bias[layer].device)), {}).shape[1]
-    return Question(at, layer, classes, *floats, labels, counted)
+    return Question(at, layer, classes, inputs if arrays[0] is None else arrays[0], *arrays[1:], labels, counted)
 
 
 def _sweep(
@@ -170,7 +166,7 @@ def _sweep(
 
     def run(some: list[Task]) -> Done:
         if scheduler is not None:
-            return _on_cluster(question, some, memory, scheduler)
+            return on_cluster(question, some, memory, scheduler)
         alone = jobs == 1 or question.device.type != "cpu"
         return in_process(question, some, memory) if alone else in_processes(question, some, memory, jobs)
 
@@ -192,60 +188,3 @@ def _announcement(question: Question, before: int, tasks: int, seconds: float) -
     done = f"{before} of {tasks} parts were done before, " if before else ""
     what = f"{len(question.scales):,} configurations on {len(question.inputs):,} images"
     return f"edit {question.layer}: {what}, {done}about {seconds / length:.{int(unit == 'h')}f} {unit}"
-
-
-def _on_cluster(question: Question, tasks: list[Task], memory: Memory, scheduler: str) -> Done:
-    """On the workers of a Dask cluster, without joblib's own backend: that one waits for ever for a task that failed.
-
-    Raises:
-        UserError: Dask isn't installed, or there is no scheduler or no worker.
-        WorkerDiedError: one task was lost with several workers, or no worker is left.
-    """
-    try:
-        from dask.distributed import Client, KilledWorker
-    except ImportError:
-        raise UserError("edit.scheduler needs Dask; install it: pip install 'emobench[cluster]'") from None
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"edit.scheduler: no Dask scheduler answers at {scheduler!r} ({_first_line(error)})") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKERS_SECONDS)
-        except TimeoutError:
-            raise UserError(f"edit.scheduler: the cluster at {scheduler} has no worker") from None
-        cores = client.ncores()
-        fixed, each = len(cores) * question.sent_bytes, question.weight_bytes
-        at_once = memory.at_once(sum(cores.values()), each=each, fixed=fixed)
-        try:
-            yield from _submitted(client, question.to_send(), tasks, at_once)
-        except (KilledWorker, CancelledError, OSError) as error:
-            raise WorkerDiedError(f"Dask: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _submitted(client: Any, question: Question, tasks: list[Task], at_once: int) -> Done:
-    """Yields the tasks' results; never more than so many are with the workers, for their memory."""
-    from dask.distributed import wait
-
-    # On every worker from the start: no result depends on one worker that alone has it.
-    sent = client.scatter(question, broadcast=True, hash=False)
-    waiting, running = iter(tasks), set()
-    while True:
-        running |= {client.submit(evaluate, sent, task, pure=False) for task in islice(waiting, at_once - len(running))}
-        if not running:
-            return
-        try:
-            with client.as_current():
-                finished = wait(list(running), timeout=WORKERS_SECONDS, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            if not client.ncores():
-                raise WorkerDiedError("no worker is left") from None
-            continue
-        for future in finished:
-            running.remove(future)
-            task, found, seconds = future.result()
-            yield task, found, seconds / at_once

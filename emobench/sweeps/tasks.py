@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emobench.networks.cut import Cut, WholeCut
+from emobench.networks.network import Pictures
 from emobench.networks.program import largest_value, products
 from emobench.networks.whole import WHOLE_COPIES
 from emobench.sweeps.fronts import PREFIX_BATCH, FrontRun, PlainRun
@@ -45,7 +46,7 @@ class Question:
     at: Cut | WholeCut
     layer: str
     classes: int
-    inputs: np.ndarray
+    inputs: np.ndarray | Pictures
     scales: np.ndarray
     shifts: np.ndarray | None
     labels: np.ndarray | None
@@ -73,7 +74,13 @@ class Question:
 
     def arrays(self) -> dict[str, np.ndarray | None]:
         """Everything but the network."""
-        return {name: getattr(self, name) for name in ("inputs", "scales", "shifts", "labels", "counted")}
+        of_images = {} if isinstance(self.inputs, Pictures) else {"inputs": self.inputs}
+        return of_images | {name: getattr(self, name) for name in ("scales", "shifts", "labels", "counted")}
+
+    def some_inputs(self, images: slice) -> Tensor:
+        """What the network takes of some images, on its device."""
+        some = self.inputs[images]
+        return (some if isinstance(some, Tensor) else torch.tensor(some)).to(self.device)
 
     @property
     def weight_bytes(self) -> int:
@@ -92,7 +99,8 @@ class Question:
 
     def digest(self) -> str:
         """A hash of all that the answer depends on."""
-        digest = hashlib.sha256(f"{VERSION} {self.layer} {CONFIGS_AT_ONCE}".encode())
+        pictures = self.inputs.key() if isinstance(self.inputs, Pictures) else ""
+        digest = hashlib.sha256(f"{VERSION} {self.layer} {CONFIGS_AT_ONCE}{pictures}".encode())
         for name, array in self.arrays().items():
             digest.update(f"{name} {None if array is None else (array.shape, array.dtype)}".encode())
             if array is not None:
@@ -145,8 +153,7 @@ def evaluate(question: Question, task: Task) -> tuple[Task, dict[str, np.ndarray
     torch.set_num_threads(1)
     images = slice(*task.images)
     at = question.network()
-    inputs = torch.tensor(question.inputs[images]).to(at.bias[question.layer].device)
-    evaluator = SuffixEvaluator(at, question.layer, inputs)
+    evaluator = SuffixEvaluator(at, question.layer, replace(question, at=at).some_inputs(images))
     parts = []
     for first in range(*task.configs, CONFIGS_AT_ONCE):
         some = slice(first, min(first + CONFIGS_AT_ONCE, task.configs[1]))
@@ -208,8 +215,7 @@ def cut_up(question: Question, most_bytes: float) -> tuple[list[Task], int]:
         The tasks, and what one of them needs at most in bytes.
     """
     images, configs = len(question.inputs), len(question.scales)
-    inputs = torch.from_numpy(question.inputs[:2]).to(question.device)
-    costs = costs_of(question.network(), question.layer, inputs)
+    costs = costs_of(question.network(), question.layer, question.some_inputs(slice(0, 2)))
     count = costs.block
     while count > 1 and _task_bytes(question, costs, count) > most_bytes:
         count //= 2

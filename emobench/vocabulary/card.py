@@ -63,9 +63,7 @@ def vocabulary_of(names: Sequence[str], classes: Sequence[str]) -> Vocabulary:
     sets = {}
     for name in names:
         found = {concept: None for concept in classes} if name == EMOTIONS else read_concepts(name)
-        sets[set_label(name)] = {
-            concept: _classes(name, concept, given, classes) for concept, given in found.items()
-        }
+        sets[set_label(name)] = {concept: _classes(name, concept, given, classes) for concept, given in found.items()}
     return Vocabulary(tuple(classes), sets)
 
 
