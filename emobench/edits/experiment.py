@@ -127,11 +127,12 @@ def mean_outputs(network: Network, layer: str, imageset: ImageSet) -> Tensor:
 def leave_one_out(
     edit: Edit, network: Network, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
 ) -> pd.DataFrame:
-    """unit_effects of the edited and the jointly searched layers, on up to EFFECT_IMAGES kept val images."""
+    """unit_effects of the edited layer and of the linear ones that are quick to edit, on up to EFFECT_IMAGES val images."""
     rows = _some(imageset.rows("val"), EFFECT_IMAGES)
     inputs = network.given(imageset.images, rows, imageset.digest())
     labels = torch.from_numpy(imageset.labels[rows])
-    layers = dict.fromkeys([*edit.search.joint, layer])
+    quick = [card for card in network.card.chosen if (card.way, card.kind) == ("quick", "linear")]
+    layers = dict.fromkeys([*(card.name for card in quick if card.name != network.card.output_layer), layer])
     options = {"memory_gib": edit.memory_gib, **workers}
     tables = [unit_effects(network, one, inputs, labels, **options) for one in layers]
     return pd.concat(tables, ignore_index=True)

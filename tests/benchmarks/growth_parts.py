@@ -90,18 +90,16 @@ def audit(folder: Path, size: int) -> tuple[Work, Work]:
 
 
 def record(folder: Path, size: int) -> tuple[Work, Work]:
-    from emobench.networks.loading import to_inputs
-    from emobench.networks.recording import record_folder
-    from emobench.networks.training import new_network
-    from emobench.params import LAYERS
+    from small_network import small_vggnet
 
-    network = new_network(WIDTH, 0.0, 0).eval()
+    from emobench.networks.activations import record_folder
+    from emobench.networks.vggnet import LAYERS
+
+    network, options = small_vggnet(WIDTH), {"pool": "avg", "tokens": "mean", "batch_size": 256}
 
     def run(count: int) -> Work:
         images = tiled(folder / f"{count}.npy", count)
-        return lambda: record_folder(
-            folder / f"r{count}", network, to_inputs, images, LAYERS, {}, pool="avg", batch_size=256
-        )
+        return lambda: record_folder(folder / f"r{count}", network, images, LAYERS, {}, **options)
 
     return run(size), run(FEW)
 
@@ -154,7 +152,8 @@ def faithfulness(folder: Path, *, images: int = 1_000, units: int = UNITS, conce
 
 def sweep(folder: Path, size: int, *, outcomes: bool) -> tuple[Work, Work]:
     """Scales lie in a file; logits, or predictions and NLL, of every configuration are what is asked for."""
-    from emobench.networks.training import new_network
+    from small_network import new_network
+
     from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
 
     network, inputs = new_network(WIDTH, 0.2, 0).eval(), torch.rand(EDITED_IMAGES, 1, 40, 40)

@@ -12,10 +12,10 @@ import time
 import pytest
 import torch
 from plain_ways import CLOCK
+from small_network import new_network
 from waits_later import edited_forward
 
 from emobench.functional.edits import selection_scale
-from emobench.networks.training import new_network
 from emobench.sweeps.suffix import SuffixEvaluator
 
 pytestmark = pytest.mark.benchmark(timer=CLOCK)

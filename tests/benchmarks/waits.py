@@ -4,6 +4,7 @@ Each part imports what it needs by itself: against another version of the packag
 run there doesn't take the others with it. Sizes are the demo's, images fewer.
 """
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -59,12 +60,14 @@ def labels(count: int) -> np.ndarray:
 
 def training(folder: Path, precision: str) -> Part:
     """An epoch of the network's training, its augmentation and its checkpoint included; against the bare network."""
-    from emobench.networks.training import LabelledImages, Trainer, new_network
+    from small_network import new_network, small_vggnet
 
-    settings = changed(demo().baseline, width=WIDTH, batch_size=BATCH, epochs=1, precision=precision)
+    from emobench.networks.training import Examples, Trainer
+
+    settings = changed(demo().network.train, batch_size=BATCH, epochs=1, precision=precision)
     count = STEPS * BATCH
-    train, val = LabelledImages(faces(count), labels(count)), LabelledImages(faces(count)[:2], labels(2))
-    network = new_network(WIDTH, settings.dropout, 0).to(memory_format=torch.channels_last).train()
+    train, val = (Examples(faces(count), labels(count), np.arange(rows)) for rows in (count, 2))
+    network = new_network(WIDTH, 0.2, 0).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
     inputs = torch.rand(BATCH, 1, 40, 40).to(memory_format=torch.channels_last)
     target, runs = torch.from_numpy(labels(BATCH)), itertools.count()
@@ -77,28 +80,34 @@ def training(folder: Path, precision: str) -> Part:
             F.cross_entropy(logits.float(), target).backward()
             optimizer.step()
 
-    return Part(plain, lambda: Trainer(settings, train, val, seed=0).fit(folder / str(next(runs))))
+    # A deep copy has its own weights; its card is the same, so that no graph is made in the measured time.
+    untrained = small_vggnet(WIDTH)
+
+    def ours() -> None:
+        fresh = dataclasses.replace(untrained, model=copy.deepcopy(untrained.model))
+        Trainer(settings, fresh, train, val, seed=0, device="cpu").fit(folder / str(next(runs)))
+
+    return Part(plain, ours)
 
 
 def recording(folder: Path) -> Part:
     """All layers recorded into files, the pictures made to inputs included; against the bare forward pass."""
-    from emobench.networks.loading import to_inputs
-    from emobench.networks.recording import record_arrays
-    from emobench.networks.training import new_network
-    from emobench.params import LAYERS
+    from small_network import small_vggnet
 
-    count, network = 4 * 256, new_network(WIDTH, 0.0, 0).eval()
-    network = network.to(memory_format=torch.channels_last)
-    shapes = {name: (count, len(network.get_submodule(name).weight)) for name in LAYERS}
+    from emobench.networks.activations import record_arrays
+
+    count, network = 4 * 256, small_vggnet(WIDTH)
+    network.channels_last()
+    shapes = {layer.name: (count, layer.units) for layer in network.layers}
     arrays = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, shape)
         for name, shape in shapes.items()
     }
     batches = torch.rand(count, 1, 40, 40).split(256)
     batches = [batch.to(memory_format=torch.channels_last) for batch in batches]
-    options = {"pool": "avg", "batch_size": 256}
+    options, images, rows = {"pool": "avg", "tokens": "mean", "batch_size": 256}, faces(count), np.arange(count)
     return Part(
-        lambda: forward(network, batches), lambda: record_arrays(network, to_inputs, faces(count), arrays, **options)
+        lambda: forward(network.model, batches), lambda: record_arrays(network, images, rows, arrays, **options)
     )
 
 

@@ -18,15 +18,15 @@ def dissecting(folder: Path) -> Part:
     """All layers by three functions, with nulls, stability and held-out evidence; against loops that only score."""
     import pandas as pd
     import yardstick
+    from small_network import small_vggnet
 
     from emobench.concepts.scores import concept_scores
     from emobench.dissection.network import Images, dissect_networks
     from emobench.faces.imageset import ImageSet
-    from emobench.networks.loading import to_inputs
-    from emobench.networks.recording import record_folder
-    from emobench.networks.training import new_network
-    from emobench.params import LAYERS
-    from emobench.vocabulary import CLASSES, concept_classes, concept_set
+    from emobench.networks.activations import record_folder
+    from emobench.networks.vggnet import LAYERS
+    from emobench.vocabulary import concept_classes, concept_set
+    from emobench.vocabulary.class_names import BASIC
 
     count, names = 1200, concept_set("expressions")
     index = {"image_id": [str(row) for row in range(count)], "label": labels(count), "status": "kept"}
@@ -35,11 +35,11 @@ def dissecting(folder: Path) -> Part:
     seen, said = (
         F.normalize(torch.from_numpy(rng.normal(size=(n, 64)).astype(np.float32))) for n in (count, len(names))
     )
-    scored = concept_scores("expressions", seen, said, names, concept_classes(), CLASSES)
+    scored = concept_scores("expressions", seen, said, names, concept_classes(), BASIC)
     images = Images(imageset, seen, [scored], pd.DataFrame(rng.random((count, len(names))), columns=names))
     source = {"images_digest": imageset.digest()}
-    network, options = new_network(WIDTH, 0.0, 0).eval(), {"pool": "avg", "batch_size": 256}
-    record_folder(folder / "recorded", network, to_inputs, imageset.images, LAYERS, source, **options)
+    network, options = small_vggnet(WIDTH), {"pool": "avg", "tokens": "mean", "batch_size": 256}
+    record_folder(folder / "recorded", network, imageset.images, LAYERS, source, **options)
     settings = changed(demo().dissect, similarity_fns=["soft_wpmi", "wpmi", "cos_similarity"])
     recordings = {"trained": folder / "recorded"}
     layers = [torch.from_numpy(np.load(folder / "recorded" / f"{layer}.npy")[:900]) for layer in LAYERS]
@@ -53,8 +53,9 @@ def dissecting(folder: Path) -> Part:
 
 def sweeping(folder: Path) -> Part:
     """Edits of lin2 with two values a unit, like random controls; against copying, editing and running the network."""
+    from small_network import new_network
+
     from emobench.functional.edits import selection_scale
-    from emobench.networks.training import new_network
     from emobench.sweeps.sweep import sweep_logits
 
     network, inputs = new_network(WIDTH, 0.2, 0).eval(), torch.rand(512, 1, 40, 40)
@@ -80,11 +81,11 @@ def controls(folder: Path, *, early: bool) -> Part:
     """
     import pandas as pd
     import pytest
-    from edit_bench import small_params, write_benchmark
+    from edit_bench import small_params, speaks, write_benchmark
 
     from emobench.edits.experiment import sweep_edits
     from emobench.faces.imageset import load_imageset
-    from emobench.networks.loading import load_network
+    from emobench.networks.sources import load_network
 
     edit = small_params(draws=200).edit
     if hasattr(edit.controls, "least"):
@@ -95,14 +96,15 @@ def controls(folder: Path, *, early: bool) -> Part:
     else:
         most = edit
     layout = write_benchmark(folder, train=50, val=400, test=500)
-    network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
+    network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     tables = [pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units")]
-    whole = functools.partial(sweep_edits, most, network, imageset, *tables, seed=0)
+    given = (network, imageset, *tables, speaks(layout))
+    whole = functools.partial(sweep_edits, most, *given, seed=0)
     if early:
-        return Part(whole, lambda: sweep_edits(edit, network, imageset, *tables, seed=0))
+        return Part(whole, lambda: sweep_edits(edit, *given, seed=0))
     found = whole()
     ones = torch.ones(len(network.model.get_submodule(found.layer).weight))
-    inputs = network.transform(imageset.images[imageset.rows("val")])
+    inputs = network.inputs(imageset.images[imageset.rows("val")])
     ones = ones.reshape(-1, *[1] * (network.model.get_submodule(found.layer).weight.ndim - 2))
     return Part(functools.partial(edited_forward, network.model, found.layer, ones, inputs), whole, found.evaluated)
 

@@ -2,11 +2,14 @@ import edit_bench
 import pandas as pd
 import pytest
 import torch
+from small_network import small_vggnet
 
 from emobench.edits.arms import ARMS, configurations
 from emobench.edits.target import Target, choose_layer, stacked, unit_table
 from emobench.errors import UserError
 from emobench.settings.edit import PaperCell
+from emobench.vocabulary import concept_classes
+from emobench.vocabulary.class_names import BASIC
 
 WEIGHT = torch.tensor([[1.0, -1.0], [3.0, 0.0], [0.5, 0.5], [-4.0, 4.0]])
 BIAS, MEAN = torch.tensor([0.1, -0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])
@@ -26,7 +29,9 @@ EFFECTS = pd.DataFrame({"unit": range(4), "delta_accuracy": [-0.1, 0.0, 0.1, -0.
 
 
 def target(weight=WEIGHT, bias=BIAS, units=UNITS, effects=EFFECTS, **edit):
-    return Target(edit_bench.small_params(**edit).edit, "lin2", weight, bias, MEAN, units, effects)
+    return Target(
+        edit_bench.small_params(**edit).edit, "lin2", weight, bias, MEAN, units, effects, BASIC, concept_classes()
+    )
 
 
 def plan(**changes):
@@ -167,20 +172,25 @@ def layers(counts):
     return pd.DataFrame(rows).assign(concept_set="expressions", similarity_fn="soft_wpmi")
 
 
-def test_the_layer_with_the_most_interpretable_units_before_lin3():
+@pytest.fixture(scope="module")
+def card():
+    return small_vggnet(1 / 64).card
+
+
+def test_the_layer_with_the_most_interpretable_units_before_lin3(card):
     edit = edit_bench.small_params().edit
     table = layers({"conv1a": 60, "lin1": 3489, "lin2": 3835, "lin3": 9999})
     other = table.assign(concept_set="emotions", num_interp=[9999, 0, 0, 0])
-    assert choose_layer(edit, pd.concat([other, table])) == "lin2"
-    assert choose_layer(edit_bench.small_params(layer="conv4a").edit, table) == "conv4a"
+    assert choose_layer(edit, pd.concat([other, table]), card) == "lin2"
+    assert choose_layer(edit_bench.small_params(layer="conv4a").edit, table, card) == "conv4a"
     with pytest.raises(UserError, match="no layer for expressions and soft_wpmi"):
-        choose_layer(edit, other)
+        choose_layer(edit, other, card)
 
 
 @pytest.mark.parametrize("layer", ["conv9a", "lin3", "pool", "bn1a"])
-def test_a_layer_that_is_not_there_or_has_no_rows(layer):
+def test_a_layer_that_is_not_there_or_has_no_rows(card, layer):
     with pytest.raises(UserError, match=f"unknown layer to edit '{layer}'; known: conv1a, .*, lin2"):
-        choose_layer(edit_bench.small_params(layer=layer).edit, layers({"lin2": 1}))
+        choose_layer(edit_bench.small_params(layer=layer).edit, layers({"lin2": 1}), card)
 
 
 def test_the_unit_table_comes_in_the_order_of_units():

@@ -10,7 +10,7 @@ from emobench.edits.controls import accompanied, norm_deciles, random_searches, 
 from emobench.edits.experiment import edit_target, leave_one_out
 from emobench.edits.target import Configuration
 from emobench.faces.imageset import load_imageset
-from emobench.networks.loading import load_network
+from emobench.networks.sources import load_network
 from emobench.stages import compare, edit
 
 DRAWS = 8
@@ -40,12 +40,12 @@ def configs(layout):
 @pytest.fixture(scope="module")
 def lin2(layout):
     """What lin2 gets from the val and the test images, its and lin3's parameters, mean outputs, and the unit table."""
-    network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
+    network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     model = network.model.requires_grad_(False)
     sets = imageset.evaluation_rows()
-    inputs = {name: model.inputs_of("lin2", network.transform(imageset.images[rows])) for name, rows in sets.items()}
+    inputs = {name: model.inputs_of("lin2", network.inputs(imageset.images[rows])) for name, rows in sets.items()}
     labels = {name: torch.from_numpy(imageset.labels[rows]) for name, rows in sets.items()}
-    train = model.inputs_of("lin2", network.transform(imageset.images[imageset.rows("train")]))
+    train = model.inputs_of("lin2", network.inputs(imageset.images[imageset.rows("train")]))
     units = pd.read_parquet(layout.artifacts / "units.parquet")
     units = units[(units.layer == "lin2") & (units.concept_set == "expressions")].sort_values("unit")
     return model, inputs, labels, model.lin2(train).mean(0), units
@@ -231,11 +231,17 @@ def test_units_change_places_within_their_group():
 
 
 def target_of(layout, **options):
-    network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
+    network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     params = edit_bench.small_params(layer="lin2", arms=["description"], **options)
     effects = leave_one_out(params.edit, network, imageset, "lin2")
     return edit_target(
-        params.edit, network, imageset, "lin2", pd.read_parquet(layout.artifacts / "units.parquet"), effects
+        params.edit,
+        network,
+        imageset,
+        "lin2",
+        pd.read_parquet(layout.artifacts / "units.parquet"),
+        effects,
+        edit_bench.speaks(layout),
     )
 
 
@@ -252,10 +258,10 @@ def test_controls_of_an_arm_without_factors(layout):
     assert torch.equal(random.shift, random.scale * target.bias)
 
 
-def test_a_search_has_strengths_so_its_uniform_control_tries_the_papers_factors(layout):
+def test_a_search_has_exponents_so_its_uniform_control_tries_the_papers_factors(layout):
     target = target_of(layout, draws=1, factors=[2.0, 4.0])
     scale = torch.rand(256, generator=torch.Generator().manual_seed(0))
-    edit = Configuration("free", "search_free", scale, criterion="free:pull1", factor=0.5)
+    edit = Configuration("free", "search_free", scale, criterion="free:penalty1", factor=0.5)
     found = {one.control.arm: one.cells for one in single_searches(target, "search_free", edit, [edit])}
     assert [set(cell.scale.tolist()) for cell in found["uniform"]] == [{2.0}, {0.5}, {4.0}, {0.25}]
 

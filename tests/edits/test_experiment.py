@@ -2,13 +2,13 @@ import edit_bench
 import numpy as np
 import pytest
 import torch
+from small_network import new_network
 
 from emobench.edits import experiment as editing
 from emobench.edits.experiment import mean_outputs
 from emobench.faces.imageset import load_imageset
 from emobench.functional.edits import edited_state, lone_scale, output_shift, selection_scale
-from emobench.networks.loading import load_network
-from emobench.networks.training import new_network
+from emobench.networks.sources import load_network
 from emobench.networks.vggnet import VGGNet
 
 
@@ -37,7 +37,9 @@ def selection(network, layer):
 
 
 def edited(state, layer, operation, scale):
-    return edited_state(state, layer, scale, output_shift(operation, scale, state[f"{layer}.bias"]))
+    return edited_state(
+        state, f"{layer}.weight", scale, output_shift(operation, scale, state[f"{layer}.bias"]), bias=f"{layer}.bias"
+    )
 
 
 @pytest.mark.parametrize("operation", ["rows", "rows_bias"])
@@ -70,12 +72,12 @@ def test_rows_and_bias_by_f_are_the_next_layers_columns_by_f(network, inputs, la
 @pytest.mark.parametrize("layer", ["conv2b", "lin1"])
 def test_mean_outputs_are_those_of_kept_train_images(tmp_path, monkeypatch, layer):
     layout = edit_bench.write_benchmark(tmp_path, train=7, val=2, test=2, removed=1)
-    imageset, network = load_imageset(layout.data), load_network(layout.models / "baseline.safetensors")
+    imageset, network = load_imageset(layout.data), load_network(layout.models / "network")
     monkeypatch.setattr(editing, "MEAN_BATCH", 4)
     total = 0
     with torch.inference_mode():
         for row in range(1, 7):  # the first one was removed
-            inputs = network.model.inputs_of(layer, network.transform(imageset.images[row : row + 1]))
+            inputs = network.model.inputs_of(layer, network.inputs(imageset.images[row : row + 1]))
             outputs = network.model.get_submodule(layer)(inputs)[0]
             total = total + (outputs.mean((1, 2)) if outputs.ndim == 3 else outputs)
     np.testing.assert_allclose(mean_outputs(network, layer, imageset), total / 6, rtol=1e-4, atol=1e-5)

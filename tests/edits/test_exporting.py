@@ -11,8 +11,8 @@ import torch
 from emobench.edits.exporting import export_network
 from emobench.errors import UserError
 from emobench.files import write_array, write_parquet
-from emobench.networks.loading import load_network
 from emobench.stages import edit
+from emobench.weights import read_state
 
 ARMS = ["similarity", "proportional", "weight_norm", "effect", "fdr"]
 PARAMS = edit_bench.small_params(arms=ARMS, operations=["rows", "rows_bias", "zero", "mean"])
@@ -31,7 +31,7 @@ def configs(layout):
 
 
 def state(path):
-    return load_network(path).model.state_dict()
+    return read_state(path, "params")
 
 
 def test_every_arm_and_operation_answers_as_predicted(layout, configs, tmp_path) -> None:
@@ -39,7 +39,7 @@ def test_every_arm_and_operation_answers_as_predicted(layout, configs, tmp_path)
     some = configs.drop_duplicates(["arm", "operation"]).index
     assert {configs.arm[name] for name in some} == {"baseline", *ARMS}
     assert {configs.operation[name] for name in some} == {"rows", "rows_bias", "zero", "mean"}
-    before = state(layout.models / "baseline.safetensors")
+    before = state(layout.models / "network" / "weights.safetensors")
     for name in some:
         done = export_network(PARAMS, layout, name, tmp_path / "x.safetensors")
         assert (done.config_id, done.images) == (name, len(ids["image_rows"]))
@@ -55,7 +55,7 @@ def test_every_arm_and_operation_answers_as_predicted(layout, configs, tmp_path)
 def test_names_for_the_baseline_the_chosen_and_the_papers_edit(layout, configs, tmp_path) -> None:
     path = tmp_path / "deep" / "er.safetensors"
     assert export_network(PARAMS, layout, "baseline", path, check=False).images == 0
-    before = state(layout.models / "baseline.safetensors")
+    before = state(layout.models / "network" / "weights.safetensors")
     assert all(torch.equal(before[key], value) for key, value in state(path).items())
     export_network(PARAMS, layout, "chosen", path)
     edited = state(layout.models / "edited.safetensors")
@@ -69,7 +69,7 @@ def test_an_edit_that_the_seed_would_make_by_hand(layout, configs, tmp_path) -> 
     export_network(PARAMS, layout, name, tmp_path / "x.safetensors")
     layer, units = configs.layer[name], pd.read_parquet(layout.artifacts / "units.parquet")
     units = units[(units.layer == layer) & (units.concept_set == "expressions")].sort_values("unit")
-    weight = state(layout.models / "baseline.safetensors")[f"{layer}.weight"]
+    weight = state(layout.models / "network" / "weights.safetensors")[f"{layer}.weight"]
     for unit, similarity in enumerate(units.similarity):
         weight[unit] *= 3.0 if similarity > 0.5 else 1 / 3.0
     torch.testing.assert_close(state(tmp_path / "x.safetensors")[f"{layer}.weight"], weight)

@@ -13,7 +13,7 @@ from emobench.edits.measuring import bench_of
 from emobench.edits.search import Found
 from emobench.faces.imageset import load_imageset
 from emobench.functional.edits import edited_state, row_norms
-from emobench.networks.loading import load_network
+from emobench.networks.sources import load_network
 
 DRAWS = 3
 LAYERS = ("lin1", "lin2")
@@ -24,9 +24,10 @@ ARM = "search_descriptions_joint"
 def bench(tmp_path_factory):
     layout = edit_bench.write_benchmark(tmp_path_factory.mktemp("joint"), val=40, test=30)
     edit = edit_bench.small_params(draws=DRAWS, layer="lin2", arms=["similarity"], factors=[1.5, 3.0]).edit
-    network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
+    network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     units = pd.read_parquet(layout.artifacts / "units.parquet")
-    target = edit_target(edit, network, imageset, "lin2", units, leave_one_out(edit, network, imageset, "lin2"))
+    effects = leave_one_out(edit, network, imageset, "lin2")
+    target = edit_target(edit, network, imageset, "lin2", units, effects, edit_bench.speaks(layout))
     return bench_of(network, imageset, target)
 
 
@@ -44,10 +45,10 @@ def joint(bench, found):
 
 def logits_of(bench, scales):
     """The oracle: weights edited layer by layer and a full forward pass."""
-    state = bench.model.state_dict()
+    state = bench.network.model.state_dict()
     for layer, scale in scales.items():
-        state = edited_state(state, layer, scale)
-    model = type(bench.model)(width=0.0625).eval()
+        state = edited_state(state, f"{layer}.weight", scale)
+    model = type(bench.network.model)(width=0.0625).eval()
     model.load_state_dict(state)
     with torch.no_grad():
         return model(bench.inputs)
@@ -62,7 +63,7 @@ def test_edits_are_measured_on_every_image_set(bench, found, joint):
         for images, at in bench.positions.items():
             row = table.loc[(one.config_id, images)]
             assert row["accuracy"] == pytest.approx((preds[at] == bench.labels[at]).double().mean().item())
-            assert (row["arm"], row["layer"], row["factor"]) == (ARM, "lin1+lin2", one.strength)
+            assert (row["arm"], row["layer"], row["factor"]) == (ARM, "lin1+lin2", one.exponent)
 
 
 def test_the_best_on_val_is_judged(bench, found, joint):
@@ -95,7 +96,7 @@ def test_every_control_is_there(joint):
 
 def test_random_controls_keep_each_layers_scales_and_differ_from_draw_to_draw(bench, found, joint):
     rows = controls(joint, "random")
-    sums = {one.strength: int((torch.cat(list(one.scales.values())) > 1).sum()) for one in found}
+    sums = {one.exponent: int((torch.cat(list(one.scales.values())) > 1).sum()) for one in found}
     assert [row["n_up"] for row in rows.to_dict("records")] == [sums[factor] for factor in rows["factor"]]
     assert rows["rows_differing"].min() > 400
     assert rows["nll"].nunique() == DRAWS
@@ -105,7 +106,11 @@ def test_deciles_change_places_among_rows_of_like_norm(bench, found):
     """A scale that is each row's decile stays as it is; a random order moves it."""
     scales = {}
     for layer in LAYERS:
-        ranks = row_norms(bench.model.get_submodule(layer).weight.detach()).argsort(stable=True).argsort(stable=True)
+        ranks = (
+            row_norms(bench.network.model.get_submodule(layer).weight.detach())
+            .argsort(stable=True)
+            .argsort(stable=True)
+        )
         scales[layer] = 1.0 + (ranks * 10 // len(ranks)) / 10
     result = measure_joint(bench, [Found("descriptions", 1.0, 1.0, scales)], seed=0)
     assert set(controls(result, "decile")["rows_differing"]) == {0}
@@ -118,8 +123,8 @@ def test_uniform_and_inverse_and_temperature_are_what_they_say(bench, found, joi
     val, by_id = bench.positions["val"], {one.config_id: one for one in found}
     edit = by_id[joint.judged[0]]
     inverse = controls(joint, "inverse").iloc[0]
-    strength = next(one for one in found if one.strength == inverse["factor"])
-    expected = logits_of(bench, {layer: 1 / scale for layer, scale in strength.scales.items()})
+    exponent = next(one for one in found if one.exponent == inverse["factor"])
+    expected = logits_of(bench, {layer: 1 / scale for layer, scale in exponent.scales.items()})
     assert inverse["accuracy"] == pytest.approx((expected[val].argmax(-1) == bench.labels[val]).double().mean().item())
     uniform = controls(joint, "uniform").iloc[0]
     assert uniform["factor"] in (1.5, 3.0, 1 / 1.5, 1 / 3)

@@ -13,6 +13,7 @@ from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.settings.edit import Controls, PaperCell
 from emobench.settings.results import Compare
+from emobench.vocabulary.class_names import BASIC
 
 COMPARE = Compare(bootstrap_draws=200, confidence=0.95)
 EDIT = dataclasses.replace(
@@ -46,7 +47,7 @@ def predictions(**right):
     preds = np.array([[0] * count + [1] * (100 - count) for count in right.values()], dtype=np.uint8)
     logits = 3 * np.eye(7, dtype=np.float32)[preds]
     everywhere = dict.fromkeys(SETS, np.arange(100))
-    return Predictions(list(right), preds, list(right), logits, np.zeros(100, dtype=np.int64), everywhere)
+    return Predictions(list(right), preds, list(right), logits, np.zeros(100, dtype=np.int64), everywhere, BASIC)
 
 
 GRID = configs(
@@ -170,7 +171,7 @@ def test_reliability_before_and_after_temperature():
     grid = configs(("s2", "similarity", "ok", 0.6, 1.0), temperature=temperatures)
     names, at = ["baseline", "s2"], {"val": np.arange(5), "test": np.arange(5, 60)}
     at |= {"test_noleaks": np.arange(0), "val_test": np.arange(60)}
-    found = Predictions(names, logits.argmax(-1).astype(np.uint8), names, logits, labels, at)
+    found = Predictions(names, logits.argmax(-1).astype(np.uint8), names, logits, labels, at, BASIC)
     table = verdicts(grid, found, COMPARE, EDIT, seed=3).set_index("images")
     for images in ("test", "val_test"):
         row, target = table[table.selected_on == "val"].loc[images], torch.from_numpy(labels[at[images]])

@@ -7,11 +7,11 @@ from sklearn.linear_model import LogisticRegression
 
 from emobench.errors import UserError
 from emobench.faces.class_order import check_class_order
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 SHARES = np.array([0.133, 0.015, 0.142, 0.247, 0.173, 0.111, 0.179])
 """Of FER2013's classes."""
-ALPHABETICAL = sorted(CLASSES)
+ALPHABETICAL = sorted(BASIC)
 
 
 def trained(strength: float, seed: int, images: int = 7000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,8 +28,8 @@ def trained(strength: float, seed: int, images: int = 7000) -> tuple[torch.Tenso
 def test_honest_networks_pass_however_weak(strength: float) -> None:
     for seed in range(5):
         logits, labels = trained(strength, seed)
-        check_class_order(logits, labels, CLASSES)
-        check_class_order(logits[:200], labels[:200], CLASSES)
+        check_class_order(logits, labels, BASIC)
+        check_class_order(logits[:200], labels[:200], BASIC)
 
 
 @pytest.mark.parametrize("images", [200, 3500])
@@ -38,15 +38,15 @@ def test_networks_that_know_nothing_pass(images: int) -> None:
     for _ in range(100):
         labels = torch.from_numpy(rng.choice(7, images, p=SHARES / SHARES.sum()))
         favourite = torch.eye(7)[rng.integers(7)] * rng.choice([0, 1, 5])
-        check_class_order(torch.from_numpy(rng.normal(size=(images, 7))) + favourite, labels, CLASSES)
+        check_class_order(torch.from_numpy(rng.normal(size=(images, 7))) + favourite, labels, BASIC)
 
 
 def test_the_alphabet_is_noticed() -> None:
     logits, labels = trained(0.8, 0)
     accuracy = float((logits.argmax(1) == labels).double().mean())
-    wrong = logits[:, [CLASSES.index(name) for name in ALPHABETICAL]]
-    with pytest.raises(UserError, match=rf"another order: .* if the outputs are {', '.join(CLASSES)}, but") as caught:
-        check_class_order(wrong, labels, CLASSES)
+    wrong = logits[:, [BASIC.index(name) for name in ALPHABETICAL]]
+    with pytest.raises(UserError, match=rf"another order: .* if the outputs are {', '.join(BASIC)}, but") as caught:
+        check_class_order(wrong, labels, BASIC)
     assert f"{accuracy:.1%} if they are {', '.join(ALPHABETICAL)}" in str(caught.value)
 
 
@@ -55,4 +55,4 @@ def test_two_swapped_classes_are_noticed(images: int) -> None:
     logits, labels = trained(1.5, 1)
     swapped = logits[:, [0, 1, 2, 4, 3, 5, 6]]
     with pytest.raises(UserError, match="if they are angry, disgust, fear, sad, happy, surprise, neutral"):
-        check_class_order(swapped[:images], labels[:images], CLASSES)
+        check_class_order(swapped[:images], labels[:images], BASIC)

@@ -5,7 +5,7 @@ from small_card import write_small_card
 
 from emobench.errors import UserError
 from emobench.faces.imageset import INDEX_COLUMNS, ImageSet, load_imageset
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 
 def small(**changes) -> ImageSet:
@@ -55,7 +55,7 @@ def test_loading_maps_read_only_and_checks(tmp_path) -> None:
     write_small_card(tmp_path)
     loaded = load_imageset(tmp_path)
     assert not loaded.images.flags.writeable
-    assert (loaded.digest(), loaded.classes) == (small().digest(), CLASSES)
+    assert (loaded.digest(), loaded.classes) == (small().digest(), BASIC)
     np.save(tmp_path / "images.npy", small().images[:5])
     with pytest.raises(UserError, match="has 5 images but index.parquet 6 rows"):
         load_imageset(tmp_path)

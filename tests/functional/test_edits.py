@@ -58,7 +58,7 @@ def test_rows_as_a_plain_loop(selected, factor):
 def test_an_edit_leaves_the_original_and_the_bias_alone():
     state = {"lin.weight": weight(4), "lin.bias": torch.ones(4), "other.weight": weight(2, seed=1)}
     before = {name: value.clone() for name, value in state.items()}
-    edited = edited_state(state, "lin", torch.tensor([2.0, 1.0, 0.0, -1.0]))
+    edited = edited_state(state, "lin.weight", torch.tensor([2.0, 1.0, 0.0, -1.0]))
     assert list(edited) == list(state)
     assert not torch.equal(edited["lin.weight"], before["lin.weight"])
     edited["lin.bias"] += 1
@@ -69,7 +69,7 @@ def test_an_edit_leaves_the_original_and_the_bias_alone():
 
 def test_a_shift_is_the_new_bias_and_is_not_shared():
     state, shift = {"lin.weight": weight(2), "lin.bias": torch.zeros(2)}, torch.tensor([1.0, 2.0])
-    edited = edited_state(state, "lin", torch.ones(2), shift)
+    edited = edited_state(state, "lin.weight", torch.ones(2), shift, bias="lin.bias")
     assert edited["lin.bias"].tolist() == [1.0, 2.0]
     edited["lin.bias"] += 1
     assert shift.tolist() == [1.0, 2.0]
@@ -134,9 +134,12 @@ def test_bad_input():
     with pytest.raises(ValueError, match="NaN or infinity"):
         scaled_rows(weight(1), torch.tensor([torch.nan]))
     state = {"lin.weight": weight(2), "lin.bias": torch.ones(2), "bn.weight": torch.ones(2)}
-    for layer in ("conv9", "bn"):
-        with pytest.raises(ValueError, match=f"{layer} has no rows to scale; layers that have: lin"):
-            edited_state(state, layer, torch.ones(2))
+    for name in ("conv9.weight", "bn.weight"):
+        with pytest.raises(ValueError, match=f"{name} has no rows to scale; weights that have: lin.weight"):
+            edited_state(state, name, torch.ones(2))
     for shift in (torch.ones(3), torch.tensor([1.0, torch.nan])):
         with pytest.raises(ValueError, match=r"expected finite numbers \(2,\)"):
-            edited_state(state, "lin", torch.ones(2), shift)
+            edited_state(state, "lin.weight", torch.ones(2), shift, bias="lin.bias")
+    with pytest.raises(ValueError, match="has no bias that a shift could stand in"):
+        edited_state(state, "lin.weight", torch.ones(2), torch.ones(2))
+    assert "lin.bias" in edited_state(state, "lin.weight", torch.ones(2), torch.zeros(2))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from emobench.errors import UserError
-from emobench.networks.loading import to_inputs as vggnet_inputs
 from emobench.networks.sources import build_network, load_network, save_network
 
 SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -28,7 +28,9 @@ def vggnet():
 
 
 def test_vggnet_takes_pictures_as_ever(vggnet):
-    assert torch.equal(vggnet.inputs(pictures()), vggnet_inputs(pictures()))
+    scaled = torch.from_numpy(pictures().astype(np.float32)).div_(255)[:, None]
+    expected = F.interpolate(scaled, (40, 40), mode="bilinear", antialias=True, align_corners=False)
+    assert torch.equal(vggnet.inputs(pictures()), expected)
     assert (vggnet.card.input.channels, vggnet.card.input.size) == (1, (40, 40))
     assert vggnet.card.agrees
     assert [layer.name for layer in vggnet.layers][-3:] == ["lin1", "lin2", "lin3"]
@@ -59,7 +61,7 @@ def test_what_is_saved_is_loaded_with_the_umask(tmp_path, vggnet):
         os.umask(before)
     loaded = load_network(tmp_path / "network")
     assert loaded.card == vggnet.card
-    assert torch.equal(loaded.logits(pictures(), 2), vggnet.logits(pictures(), 2))
+    assert torch.equal(loaded.logits(pictures(), batch_size=2), vggnet.logits(pictures(), batch_size=2))
     assert stat.S_IMODE((tmp_path / "network/weights.safetensors").stat().st_mode) == 0o640
     assert set(os.listdir(tmp_path / "network")) == {"network.json", "weights.safetensors"}
 

@@ -1,38 +1,42 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from small_network import small_vggnet
 
 from emobench.errors import UserError
-from emobench.networks.training import LabelledImages, Trainer, new_network, predict_logits
+from emobench.networks.sources import with_weights
+from emobench.networks.training import Examples, Trainer
 from emobench.settings.data import Augment
-from emobench.settings.network import Baseline
+from emobench.settings.network import NetworkTraining
 
-PARAMS = Baseline(
-    source="train", weights="", width=1 / 32, dropout=0.1, epochs=3, batch_size=16, max_lr=0.02, momentum=0.9,
-    weight_decay=0.0005, label_smoothing=0.0, precision="float32", augment=Augment(5.0, 0.05, 0.05, 0.5, 0.2),
+PARAMS = NetworkTraining(
+    epochs=3, batch_size=16, max_lr=0.02, momentum=0.9, weight_decay=0.0005, label_smoothing=0.0, precision="float32",
+    augment=Augment(5.0, 0.05, 0.05, 0.5, 0.2),
 )  # fmt: skip
 
 
-def easy(count: int, seed: int) -> LabelledImages:
+def easy(count: int, seed: int) -> Examples:
     """Brightness tells the class: 0 or 3."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count) * 3
     images = rng.integers(0, 120, (count, 48, 48)) + labels[:, None, None] * 40
-    return LabelledImages(images.astype(np.uint8), labels)
+    return Examples(images.astype(np.uint8), labels, np.arange(count))
 
 
 def trainer(images: int = 64, **changes) -> Trainer:
-    return Trainer(Baseline(**(vars(PARAMS) | changes)), easy(images, 0), easy(32, 1), seed=5)
+    network = small_vggnet(1 / 32, seed=5)
+    return Trainer(dataclasses.replace(PARAMS, **changes), network, easy(images, 0), easy(32, 1), seed=5, device="cpu")
 
 
 def test_training_learns_and_the_best_epoch_is_returned(tmp_path) -> None:
     state, history = trainer(images=320, epochs=3).fit(tmp_path)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
-    model = new_network(1 / 32, 0.1, 0)
-    model.load_state_dict(state)
     val = easy(32, 1)
-    accuracy = (predict_logits(model, val.images).argmax(1).numpy() == val.labels).mean()
+    trained = with_weights(small_vggnet(1 / 32), state)
+    accuracy = (trained.logits(val.images).argmax(1).numpy() == val.labels).mean()
     assert accuracy == pytest.approx(best["val_accuracy"])
     assert accuracy > 0.9
 

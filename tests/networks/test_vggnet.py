@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from emobench.networks.vggnet import VGGNet
-from emobench.params import LAYERS
+from emobench.networks.vggnet import LAYERS, VGGNet
 
 
 def test_the_published_network() -> None:

@@ -13,8 +13,7 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import write_json
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
-from emobench.networks.loading import load_network
-from emobench.networks.training import predict_logits
+from emobench.networks.sources import load_network
 from emobench.settings.edit import PaperCell
 from emobench.stages import compare, edit
 
@@ -75,11 +74,11 @@ def test_counts_and_p_values_come_from_the_predictions(layout, table):
 
 def test_likelihood_is_compared_after_the_temperatures_of_val(layout, table):
     imageset = load_imageset(layout.data)
-    network = load_network(layout.models / "baseline.safetensors")
-    edited = load_network(layout.models / "edited.safetensors")  # the best on val
+    network = load_network(layout.models / "network")
+    edited = edit_bench.with_file(layout, layout.models / "edited.safetensors")  # the best on val
     labels, rows = torch.from_numpy(imageset.labels), imageset.evaluation_rows()
     with torch.inference_mode():
-        before, after = (predict_logits(one.model, imageset.images).double() for one in (network, edited))
+        before, after = (one.logits(imageset.images).double() for one in (network, edited))
     before, after = (one / fit_temperature(one[rows["val"]], labels[rows["val"]]) for one in (before, after))
     for row in table[table.config_id == table.config_id[0]].itertuples():
         at = rows[row.images]

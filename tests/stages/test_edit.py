@@ -12,10 +12,9 @@ from emobench.faces.imageset import load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.functional.edits import edited_state
-from emobench.networks.loading import load_network
-from emobench.networks.training import predict_logits
+from emobench.networks.sources import load_network
 from emobench.stages import edit
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 ARMS = ["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
 PARAMS = edit_bench.small_params(
@@ -79,8 +78,8 @@ def test_a_configuration_is_the_edited_network_run_again(layout, configs):
     layer, every = configs.layer[0], pd.read_parquet(layout.artifacts / "units.parquet")
     units = every[(every.layer == layer) & (every.concept_set == "expressions")].sort_values("unit")
     effects = pd.read_parquet(layout.artifacts / "unit_effects.parquet")
-    means = mean_outputs(load_network(layout.models / "baseline.safetensors"), layer, imageset).tolist()
-    network = load_network(layout.models / "baseline.safetensors")
+    means = mean_outputs(load_network(layout.models / "network"), layer, imageset).tolist()
+    network = load_network(layout.models / "network")
     state = {name: value.clone() for name, value in network.model.state_dict().items()}
     for position, config_id in list(enumerate(ids["config_ids"]))[::4]:  # every fourth: each arm and each operation
         table = configs[configs.config_id == config_id].set_index("images")
@@ -88,17 +87,17 @@ def test_a_configuration_is_the_edited_network_run_again(layout, configs):
         own, (weight, bias) = effects[effects.layer == layer], (state[f"{layer}.{name}"] for name in ("weight", "bias"))
         scale, shift = plain_edit(row, units, own, weight, bias.tolist(), means)
         assert (row.n_up, row.n_down) == ((scale > 1).sum(), (scale < 1).sum())
-        network.model.load_state_dict(edited_state(state, layer, scale, shift))
+        network.model.load_state_dict(edited_state(state, f"{layer}.weight", scale, shift, bias=f"{layer}.bias"))
         with torch.inference_mode():
-            logits = predict_logits(network.model, imageset.images)
+            logits = network.logits(imageset.images)
         assert (preds[position] == logits[rows["val_test"]].argmax(-1).numpy()).mean() > 0.98
         temperature = fit_temperature(logits[rows["val"]], labels[rows["val"]])
         assert row.temperature == pytest.approx(temperature, rel=1e-3)
         for images, at in rows.items():
-            expected = classification_metrics(logits[at], labels[at], CLASSES)
+            expected = classification_metrics(logits[at], labels[at], BASIC)
             assert table.loc[images, "accuracy"] == pytest.approx(expected["accuracy"], abs=1.01 / len(at))
             assert table.loc[images, "nll"] == pytest.approx(expected["nll"], rel=1e-4)
-            calibrated = classification_metrics(logits[at] / temperature, labels[at], CLASSES)
+            calibrated = classification_metrics(logits[at] / temperature, labels[at], BASIC)
             assert table.loc[images, "nll_t"] == pytest.approx(calibrated["nll"], rel=1e-4)
 
 
@@ -133,15 +132,14 @@ def test_factor_one_is_the_baseline(configs):
 def test_the_edited_weights_are_the_best_on_val(layout, configs):
     val = configs[(configs.images == "val") & (configs.arm != "baseline") & (configs.status == "ok")]
     best = val[val.accuracy == val.accuracy.max()].sort_values("nll", kind="stable").iloc[0]
-    before, after = (
-        load_network(layout.models / f"{name}.safetensors").model.state_dict() for name in ("baseline", "edited")
-    )
+    edited = edit_bench.with_file(layout, layout.models / "edited.safetensors")
+    before, after = load_network(layout.models / "network").model.state_dict(), edited.model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     expected = {f"{best.layer}.weight"} if best.factor != 1.0 or best.arm == "proportional" else set()
     assert changed == expected | ({f"{best.layer}.bias"} if best.operation != "rows" else set())
     imageset = load_imageset(layout.data)
     with torch.inference_mode():
-        logits = predict_logits(load_network(layout.models / "edited.safetensors").model, imageset.images)
+        logits = edited.logits(imageset.images)
     rows = imageset.evaluation_rows()["val"]
     assert (logits[rows].argmax(-1).numpy() == imageset.labels[rows]).mean() == pytest.approx(best.accuracy, abs=0.03)
 
@@ -152,7 +150,7 @@ def test_unit_effects_are_networks_without_that_unit(layout, layer):
     assert list(table.columns) == ["layer", "unit", "images", "delta_accuracy", "delta_nll"]
     assert set(table.layer) == {"lin1", "lin2"}
     effects = table[table.layer == layer].set_index("unit")
-    network, imageset = load_network(layout.models / "baseline.safetensors"), load_imageset(layout.data)
+    network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     rows = imageset.evaluation_rows()["val"]
     weight, labels = network.model.get_submodule(layer).weight, torch.from_numpy(imageset.labels[rows])
     assert effects.index.tolist() == list(range(len(weight)))
@@ -160,8 +158,8 @@ def test_unit_effects_are_networks_without_that_unit(layout, layer):
 
     def measured():
         with torch.inference_mode():
-            logits = predict_logits(network.model, imageset.images[rows])
-        metrics = classification_metrics(logits, labels, CLASSES)
+            logits = network.logits(imageset.images, rows)
+        metrics = classification_metrics(logits, labels, BASIC)
         return metrics["nll"], metrics["accuracy"]
 
     before = measured()
@@ -212,7 +210,8 @@ def test_searches_are_judged_beside_the_arms_and_can_be_exported(tmp_path):
     # What was fitted to val can't be the best on val.
     tried = pd.read_parquet(layout.artifacts / "search.parquet")
     assert set(tried["layers"]) == {"lin2", "lin1+lin2"}
-    baseline, edited = (load_network(layout.models / f"{name}.safetensors").model for name in ("baseline", "edited"))
+    baseline = load_network(layout.models / "network").model
+    edited = edit_bench.with_file(layout, layout.models / "edited.safetensors").model
     ratio = edited.lin2.weight / baseline.lin2.weight
     assert len(ratio.mean(1).round(decimals=3).unique()) <= 2
     ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
@@ -221,7 +220,7 @@ def test_searches_are_judged_beside_the_arms_and_can_be_exported(tmp_path):
     for arm, layer in arms.items():
         done = export_network(params, layout, own.index[own["arm"] == arm][0], tmp_path / "edited.safetensors")
         assert (done.layer, done.images) == (layer, len(ids["image_rows"]))
-        weights = load_network(tmp_path / "edited.safetensors").model
+        weights = edit_bench.with_file(layout, tmp_path / "edited.safetensors").model
         for name in ("lin1", "lin2"):
             same = torch.equal(weights.get_submodule(name).weight, baseline.get_submodule(name).weight)
             assert same == (name not in layer.split("+"))

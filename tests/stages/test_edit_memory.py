@@ -26,7 +26,7 @@ if sys.argv[4] == "broken":
     scaled._image_bytes = lambda *of: (1, 1)
 root, bound = Path(sys.argv[2]), float(sys.argv[3])
 os.chdir(root)
-search = {"kinds": ["free"], "pulls": [1.0], "steps": 2, "batch_size": 4000, "joint": ["conv1b", "conv2a"]}
+search = {"kinds": ["free"], "penalties": [1.0], "steps": 2, "batch_size": 4000, "joint": ["conv1b", "conv2a"]}
 search |= {"joint_kinds": ["free"]}
 params = small_params(layer="conv1b", search=search, memory_gib=bound, jobs=1, draws=4)
 layout = write_benchmark(root, train=5, val=1500, test=1500)

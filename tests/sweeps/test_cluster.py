@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 from programs import free_port, running
+from small_network import new_network
 
 from emobench.errors import UserError
-from emobench.networks.training import new_network
 from emobench.sweeps import suffix, sweep
 from emobench.sweeps import tasks as sweep_tasks
 from emobench.sweeps.sweep import sweep_outcomes

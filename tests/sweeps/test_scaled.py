@@ -4,18 +4,18 @@ import re
 import numpy as np
 import pytest
 import torch
+from small_network import new_network
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.edits import edited_state
-from emobench.networks.training import new_network
-from emobench.params import LAYERS
+from emobench.networks.vggnet import LAYERS
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 
 IMAGES = 96
-DESCENT = {"pull": 0.1, "steps": 8, "batch_size": 32, "learning_rate": 0.05, "seed": 3}
+DESCENT = {"penalty": 0.1, "steps": 8, "batch_size": 32, "learning_rate": 0.05, "seed": 3}
 
 
 def narrow_network():
@@ -61,7 +61,7 @@ def test_logits_are_those_of_the_edited_network(model, layers, memory_gib):
     assert network.layers == sorted(layers, key=LAYERS.index)
     state = model.state_dict()
     for layer, scale in scales.items():
-        state = edited_state(state, layer, scale)
+        state = edited_state(state, f"{layer}.weight", scale)
     edited = narrow_network()
     edited.load_state_dict(state)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_damaged_rows_are_found_and_restored(model, labels):
     true = torch.ones(256)
     true[:64], true[64:128] = 2.0, 0.4
     damaged = narrow_network()
-    damaged.load_state_dict(edited_state(model.state_dict(), "lin2", 1 / true))
+    damaged.load_state_dict(edited_state(model.state_dict(), "lin2.weight", 1 / true))
     groups = torch.full((256,), 2)
     groups[:64], groups[64:128] = 0, 1
     # Each image stands there 20 times, with labels drawn from the undamaged network's answers.
@@ -101,7 +101,7 @@ def test_damaged_rows_are_found_and_restored(model, labels):
     network = ScaledNetwork(damaged, ["lin2"], inputs, memory_gib=1.0)
     everything = np.arange(len(inputs))
     options = {"steps": 80, "batch_size": len(inputs), "learning_rate": 0.06, "seed": 0}
-    found = search_scales(network, targets, everything, {"lin2": groups}, pull=0.0, **options)["lin2"]
+    found = search_scales(network, targets, everything, {"lin2": groups}, penalty=0.0, **options)["lin2"]
     assert found[0].item() == pytest.approx(2.0, rel=0.1)
     assert found[64].item() == pytest.approx(0.4, rel=0.1)
     assert found[200].item() == pytest.approx(1.0, rel=0.1)
@@ -121,7 +121,7 @@ def descend(model, labels, groups=None, rows=None, memory_gib=1.0, **changes):
 
 
 def test_a_strong_pull_leaves_the_network_as_it_is(model, labels):
-    weak, strong = (descend(model, labels, pull=pull, steps=50)["lin2"].log() for pull in (0.01, 1e3))
+    weak, strong = (descend(model, labels, penalty=penalty, steps=50)["lin2"].log() for penalty in (0.01, 1e3))
     assert strong.abs().max() < 0.02 < weak.abs().max()
     assert weak.square().mean() > 100 * strong.square().mean()
 
@@ -187,4 +187,4 @@ def test_a_network_in_training_mode_is_refused():
 
 def test_a_search_that_diverges_says_so(model, labels):
     with pytest.raises(UserError, match=r"diverged; lower edit\.search\.learning_rate"):
-        descend(model, labels, learning_rate=math.inf, pull=0.0)
+        descend(model, labels, learning_rate=math.inf, penalty=0.0)

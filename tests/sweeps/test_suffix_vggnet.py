@@ -1,11 +1,10 @@
 import pytest
 import torch
+from small_network import new_network
 
 from emobench.errors import UserError
 from emobench.functional.edits import edited_state
-from emobench.networks.training import new_network
-from emobench.networks.vggnet import VGGNet
-from emobench.params import LAYERS
+from emobench.networks.vggnet import LAYERS, VGGNet
 from emobench.sweeps import fronts, planning, suffix
 from emobench.sweeps.suffix import SuffixEvaluator
 
@@ -33,7 +32,7 @@ def images(count=6, seed=1):
 def edited_forward(model, layer, scale, shift, inputs):
     """The whole edited network: rows of the weight scaled, and the bias replaced if there is a shift."""
     edited = VGGNet(width=0.05).eval()
-    state = edited_state(model.state_dict(), layer, scale)
+    state = edited_state(model.state_dict(), f"{layer}.weight", scale)
     if shift is not None:
         state[f"{layer}.bias"] = shift
     edited.load_state_dict(state)

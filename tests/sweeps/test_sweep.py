@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor, reusable_executor
+from small_network import new_network
 
 from emobench.errors import UserError
 from emobench.networks.cut import cut
-from emobench.networks.training import new_network
-from emobench.params import LAYERS
+from emobench.networks.vggnet import LAYERS
 from emobench.sweeps import runs as sweep_runs
 from emobench.sweeps import suffix, sweep
 from emobench.sweeps import tasks as sweep_tasks

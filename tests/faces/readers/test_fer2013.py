@@ -10,7 +10,8 @@ from tiny_fer2013 import csv_rows, csv_text, kaggle_files, kaggle_zip, noise, pn
 
 from emobench.errors import UserError
 from emobench.faces.readers.fer2013 import read_fer2013
-from emobench.vocabulary import CLASSES, SPLITS
+from emobench.vocabulary import SPLITS
+from emobench.vocabulary.class_names import BASIC
 
 SPLIT_OF = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
@@ -25,7 +26,7 @@ def check_kaggle(raw, files) -> None:
     assert raw.labels.dtype == np.int64
     for image, image_id, label, split in zip(raw.images, raw.image_ids, raw.labels, raw.splits, strict=True):
         _, folder, name = image_id.split("/")
-        assert (CLASSES[label], split) == (folder, SPLIT_OF[name.split("_")[0]])
+        assert (BASIC[label], split) == (folder, SPLIT_OF[name.split("_")[0]])
         np.testing.assert_array_equal(image, files[image_id])
 
 

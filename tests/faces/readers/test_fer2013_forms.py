@@ -10,7 +10,7 @@ from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.fer2013 import read_fer2013
 from emobench.faces.readers.ferplus import EMOTIONS, OTHERS, most_voted
 from emobench.faces.splitting import with_splits
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 OFFICIAL = csv_text(csv_rows())
 UNLABELLED = "pixels\n" + "7 " * 2304 + "\n"
@@ -59,12 +59,12 @@ def test_ck_plus_has_eight_classes(tmp_path) -> None:
     path = tmp_path / "ckextended.csv"
     path.write_text(csv_text([*rows, *more]))
     raw = read_fer2013(path)
-    assert (raw.classes, np.bincount(raw.labels).tolist()) == ((*CLASSES, "contempt"), [3] * 8)
+    assert (raw.classes, np.bincount(raw.labels).tolist()) == ((*BASIC, "contempt"), [3] * 8)
     assert "emotion 7 is contempt, as in the csv of CK+" in raw.said
     stated = ("a", "b", "c", "d", "e", "f", "g", "h")
     assert read_fer2013(path, Wanted(classes=stated)).classes == stated
     with pytest.raises(UserError, match="unknown emotion '7'; expected 0 to 6"):
-        read_fer2013(path, Wanted(classes=CLASSES))
+        read_fer2013(path, Wanted(classes=BASIC))
 
 
 def test_a_csv_is_stored_in_any_size_and_colour(tmp_path) -> None:
@@ -106,14 +106,14 @@ def test_ferplus_votes_when_asked_for(tmp_path) -> None:
         for row, cells in votes.items()
         if row != 0 and np.argmax(cells) < 8 and max(cells) > 5
     }
-    assert raw.classes == (*CLASSES, "contempt")
+    assert raw.classes == (*BASIC, "contempt")
     assert {name: raw.classes[label] for name, label in zip(raw.image_ids, raw.labels, strict=True)} == expected
     assert any(f"{len(expected)} of 21 pictures kept" in line for line in raw.said)
 
 
 def test_ferplus_votes_are_not_used_unasked_and_that_is_said(tmp_path) -> None:
     raw = read_fer2013(ferplus(tmp_path)[0])
-    assert (len(raw.images), raw.classes) == (21, CLASSES)
+    assert (len(raw.images), raw.classes) == (21, BASIC)
     assert "the FER+ votes in fer2013new.csv are not used; params data.labels: ferplus takes them" in raw.said
 
 
@@ -151,5 +151,5 @@ def test_eight_classes_as_folders_keep_the_splits_of_their_names(tmp_path) -> No
     files = {name: png(image) for name, image in kaggle_files().items()}
     files |= {name.replace("angry", "contempt"): data for name, data in files.items() if "angry" in name}
     raw = read_fer2013(write_files(tmp_path / "set", files))
-    assert raw.classes == (*CLASSES, "contempt")
+    assert raw.classes == (*BASIC, "contempt")
     assert raw.splits == ["train"] * 8 + ["val"] * 8 + ["test"] * 8

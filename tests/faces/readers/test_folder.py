@@ -9,7 +9,7 @@ from emobench.errors import UserError
 from emobench.faces.readers import READERS
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.folder import read_folder
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 COLOUR = Wanted(32, 3)
 
@@ -28,10 +28,10 @@ def test_split_class_file_with_a_top_litter_and_strangers(tmp_path, top, packed)
     strangers = {"README.md": b"about", f"{top}LICENSE": b"mine"}
     folder = write_files(tmp_path / "set", {top + name: data for name, data in files.items()} | litter | strangers)
     raw = read_folder(zipped(folder) if packed else folder, COLOUR)
-    assert (raw.classes, raw.images.shape, raw.images.dtype) == (CLASSES, (21, 32, 32, 3), np.uint8)
+    assert (raw.classes, raw.images.shape, raw.images.dtype) == (BASIC, (21, 32, 32, 3), np.uint8)
     assert raw.splits == ["train"] * 7 + ["val"] * 7 + ["test"] * 7
     for image, image_id, label in zip(raw.images, raw.image_ids, raw.labels, strict=True):
-        assert image_id.split("/")[1] == CLASSES[label]
+        assert image_id.split("/")[1] == BASIC[label]
         np.testing.assert_array_equal(image, expected(list(files).index(image_id)))
     assert any(line.startswith("2 other files skipped (") and "README.md" in line for line in raw.said)
 
@@ -51,7 +51,7 @@ def test_class_file_in_each_format(tmp_path, end) -> None:
 def test_upper_case_and_synonyms_are_the_classes(tmp_path) -> None:
     words = ("Anger", "DISGUST", "Fearful", "happiness", "Sadness", "Surprised", "neutral", "Contempt")
     raw = read_folder(write_files(tmp_path / "set", class_folders(("",), words)), COLOUR)
-    assert raw.classes == (*CLASSES, "contempt")
+    assert raw.classes == (*BASIC, "contempt")
     assert [raw.classes[label] for label in raw.labels] == [
         {"Anger": "angry", "Fearful": "fear", "happiness": "happy", "Sadness": "sad", "Surprised": "surprise"}.get(
             word, word.lower()

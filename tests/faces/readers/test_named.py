@@ -6,7 +6,7 @@ from small_sets import picture, write_files, zipped
 from emobench.errors import UserError
 from emobench.faces.readers import READERS
 from emobench.faces.readers.entries import Wanted
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 WANTED = Wanted(48, 3)
 RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
@@ -22,7 +22,7 @@ def rafdb(end: str = "_aligned") -> dict[str, bytes | str]:
 def test_rafdb_counts_from_one_in_its_own_order(tmp_path) -> None:
     files = rafdb() | {"Image/original/train_00001.jpg": b"not read"}
     raw = READERS["rafdb"](zipped(write_files(tmp_path / "set", {f"basic/{k}": v for k, v in files.items()})), WANTED)
-    assert (raw.classes, raw.splits) == (CLASSES, ["train"] * 7 + ["test"] * 7)
+    assert (raw.classes, raw.splits) == (BASIC, ["train"] * 7 + ["test"] * 7)
     for name, label in zip(raw.image_ids, raw.labels, strict=True):
         assert raw.classes[label] == RAFDB[int(name.split("_")[1]) - 1]
     assert "the 14 aligned pictures are taken, 1 others are not" in raw.said
@@ -49,13 +49,13 @@ def test_wrong_rafdb(tmp_path, changes, message) -> None:
 
 
 def test_jaffe_by_name(tmp_path) -> None:
-    codes = dict(zip(("AN", "DI", "FE", "HA", "SA", "SU", "NE"), CLASSES, strict=True))
+    codes = dict(zip(("AN", "DI", "FE", "HA", "SA", "SU", "NE"), BASIC, strict=True))
     files = {
         f"jaffedbase/{subject}.{code}{k}.{9 * k}.tiff": picture(k, (256, 256), 1, "TIFF")
         for subject in ("KA", "KL") for code in codes for k in (1, 2)
     }  # fmt: skip
     raw = READERS["jaffe"](write_files(tmp_path / "set", files | {"jaffedbase/README": b"x", "x.png": b""}), WANTED)
-    assert (raw.classes, len(raw.images)) == (CLASSES, 28)
+    assert (raw.classes, len(raw.images)) == (BASIC, 28)
     for name, label, group in zip(raw.image_ids, raw.labels, raw.groups, strict=True):
         subject, code = name.removeprefix("jaffedbase/").split(".")[:2]
         assert (raw.classes[label], group) == (codes[code[:2]], subject)
@@ -63,7 +63,7 @@ def test_jaffe_by_name(tmp_path) -> None:
 
 
 def test_kdef_by_name_with_one_subject_in_both_sessions(tmp_path) -> None:
-    codes = dict(zip(("AN", "DI", "AF", "HA", "SA", "SU", "NE"), CLASSES, strict=True))
+    codes = dict(zip(("AN", "DI", "AF", "HA", "SA", "SU", "NE"), BASIC, strict=True))
     files = {
         f"{session}{subject}/{session}{subject}{code}{angle}.JPG": picture(seed, (56, 76), form="JPEG")
         for session in "AB" for subject in ("F01", "M17") for seed, code in enumerate(codes) for angle in ("S", "HL")
