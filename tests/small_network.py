@@ -27,6 +27,12 @@ def as_network(model: VGGNet) -> Network:
     return small_vggnet(len(model.lin1.bias) / 4096, weights=model.state_dict())
 
 
-def reread(network: Network) -> Network:
-    """The same after its model's weights were changed in place."""
-    return as_network(network.model)
+def inputs_of(model: VGGNet, layer: str, inputs: torch.Tensor) -> torch.Tensor:
+    """What a layer gets when the network is given ``inputs``."""
+    seen = []
+    handle = model.get_submodule(layer).register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    try:
+        model(inputs)
+    finally:
+        handle.remove()
+    return seen[0]

@@ -127,7 +127,7 @@ def mean_outputs(network: Network, layer: str, imageset: ImageSet) -> Tensor:
 def leave_one_out(
     edit: Edit, network: Network, imageset: ImageSet, layer: str, workers: Mapping[str, Any] = ALONE
 ) -> pd.DataFrame:
-    """unit_effects of the edited layer and of the linear ones that are quick to edit, on up to EFFECT_IMAGES val images."""
+    """unit_effects of the edited layer and the linear ones quick to edit, on EFFECT_IMAGES val images at most."""
     rows = _some(imageset.rows("val"), EFFECT_IMAGES)
     inputs = network.given(imageset.images, rows, imageset.digest())
     labels = torch.from_numpy(imageset.labels[rows])

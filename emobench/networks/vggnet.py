@@ -40,34 +40,10 @@ class VGGNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (images, classes)."""
-        return self.forward_after(None, images)
-
-    def forward_after(self, layer: str | None, outputs: torch.Tensor) -> torch.Tensor:
-        """Runs what follows ``layer``, from that layer's output (before BatchNorm and ReLU) to the logits.
-
-        Args:
-            layer: a layer's name; None for the whole network, then ``outputs`` are the images.
-            outputs: (images, channels, height, width) after a convolution, (images, units) after a linear layer.
-        """
-        x = outputs if layer is None else self.activate(layer, outputs)
-        for name in LAYERS[0 if layer is None else LAYERS.index(layer) + 1 :]:
-            x = self.activate(name, self.get_submodule(name)(x))
-        return x
-
-    def inputs_of(self, layer: str, images: torch.Tensor) -> torch.Tensor:
-        """What ``layer`` gets when the network is given ``images`` (images, 1, 40, 40)."""
         x = images
-        for name in LAYERS[: LAYERS.index(layer)]:
-            x = self.activate(name, self.get_submodule(name)(x))
-        return x
-
-    def activate(self, layer: str, outputs: torch.Tensor) -> torch.Tensor:
-        """What stands between ``layer`` and the next one: BatchNorm, ReLU and pooling, or ReLU and dropout."""
-        if layer == LAYERS[-1]:
-            return outputs
-        if not layer.startswith("conv"):
-            return self.drop(F.relu(outputs))
-        x = F.relu(self.get_submodule(layer.replace("conv", "bn"))(outputs))
-        if layer.endswith("b"):
-            x = self.pool(x)
-        return x.flatten(1) if layer == CONV_LAYERS[-1] else x
+        for layer in CONV_LAYERS:
+            x = F.relu(self.get_submodule(layer.replace("conv", "bn"))(self.get_submodule(layer)(x)))
+            if layer.endswith("b"):
+                x = self.pool(x)
+        x = self.drop(F.relu(self.lin1(x.flatten(1))))
+        return self.lin3(self.drop(F.relu(self.lin2(x))))

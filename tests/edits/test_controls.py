@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_network import inputs_of
 
 from emobench.edits.controls import accompanied, norm_deciles, random_searches, shuffled, single_searches
 from emobench.edits.experiment import edit_target, leave_one_out
@@ -43,9 +44,9 @@ def lin2(layout):
     network, imageset = load_network(layout.models / "network"), load_imageset(layout.data)
     model = network.model.requires_grad_(False)
     sets = imageset.evaluation_rows()
-    inputs = {name: model.inputs_of("lin2", network.inputs(imageset.images[rows])) for name, rows in sets.items()}
+    inputs = {name: inputs_of(model, "lin2", network.inputs(imageset.images[rows])) for name, rows in sets.items()}
     labels = {name: torch.from_numpy(imageset.labels[rows]) for name, rows in sets.items()}
-    train = model.inputs_of("lin2", network.inputs(imageset.images[imageset.rows("train")]))
+    train = inputs_of(model, "lin2", network.inputs(imageset.images[imageset.rows("train")]))
     units = pd.read_parquet(layout.artifacts / "units.parquet")
     units = units[(units.layer == "lin2") & (units.concept_set == "expressions")].sort_values("unit")
     return model, inputs, labels, model.lin2(train).mean(0), units

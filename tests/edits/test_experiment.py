@@ -2,7 +2,7 @@ import edit_bench
 import numpy as np
 import pytest
 import torch
-from small_network import new_network
+from small_network import inputs_of, new_network
 
 from emobench.edits import experiment as editing
 from emobench.edits.experiment import mean_outputs
@@ -77,7 +77,7 @@ def test_mean_outputs_are_those_of_kept_train_images(tmp_path, monkeypatch, laye
     total = 0
     with torch.inference_mode():
         for row in range(1, 7):  # the first one was removed
-            inputs = network.model.inputs_of(layer, network.inputs(imageset.images[row : row + 1]))
+            inputs = inputs_of(network.model, layer, network.inputs(imageset.images[row : row + 1]))
             outputs = network.model.get_submodule(layer)(inputs)[0]
             total = total + (outputs.mean((1, 2)) if outputs.ndim == 3 else outputs)
     np.testing.assert_allclose(mean_outputs(network, layer, imageset), total / 6, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small_network import new_network
+from small_network import inputs_of, new_network
 
 from emobench.errors import UserError
 from emobench.functional.edits import edited_state
@@ -166,7 +166,7 @@ def lin2(monkeypatch):
 def assert_edited(model, scales, shifts, logits, inputs):
     """Each configuration's logits are those of lin2 edited in the plainest way; the first is checked in full."""
     with torch.inference_mode():
-        outputs = model.inputs_of("lin2", inputs) @ model.lin2.weight.T
+        outputs = inputs_of(model, "lin2", inputs) @ model.lin2.weight.T
         for scale, shift, own in zip(scales, shifts, logits, strict=True):
             expected = model.lin3(torch.relu(scale * outputs + shift))
             torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-5)
