@@ -24,7 +24,6 @@ from emobench.errors import UserError
 from emobench.functional.paired import mcnemar, paired_bootstrap
 from emobench.reporting.results import IMAGE_SETS
 from emobench.tracking.tracker import store_uri
-from emobench.vocabulary import CLASSES
 
 DRAWS, SEED = 2000, 0
 COLUMNS = ("benchmark", "metric", "before", "after", "difference", "low", "high", "p", "test")
@@ -150,7 +149,7 @@ def _wanted(name: str, patterns: Sequence[str]) -> bool:
     if patterns:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
     measured = MEASURED.fullmatch(name)
-    return bool(measured and measured[2] == "test" and measured[3] in HEADLINES) or name.startswith(("clip_", "proof_"))
+    return bool(measured and measured[2] == "test" and measured[3] in HEADLINES) or name.startswith(("clip_", "held_out_"))
 
 
 def _place(name: str) -> tuple[int, int, int, str]:
@@ -221,7 +220,7 @@ class _Pair:
             return {}
         (before, labels), (after, _) = one.of(names[0], images), other.of(names[1], images)
         intervals = paired_bootstrap(
-            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=CLASSES
+            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=one.classes
         )
         if metric not in intervals:
             return {}

@@ -25,7 +25,7 @@ from emobench.reporting.results import IMAGE_SETS
 
 REPORTS = "reports"
 EDITS = {"chosen": "chosen_edit", "paper": "paper_edit"}
-OTHERS = ("audit", "clip", "dissect", "proof")
+OTHERS = ("audit", "clip", "dissect", "held_out")
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
 
 Reader = Callable[[str], bytes | None]

@@ -32,6 +32,11 @@ class Answers:
     positions: dict[str, np.ndarray]
     digest: str
 
+    @property
+    def classes(self) -> list[str]:
+        """A number for each class: which names they have plays no part in a comparison."""
+        return [str(number) for number in range(int(max(self.labels.max(), self.preds.max())) + 1)]
+
     def of(self, config_id: str, images: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels int64 (images,) of one configuration on one image set."""
         at = self.positions[images]

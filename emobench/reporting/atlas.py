@@ -15,12 +15,10 @@ import pandas as pd
 
 from emobench import __version__
 from emobench.errors import UserError
-from emobench.params import LAYERS
 from emobench.reporting import tables
 from emobench.reporting.packing import coded, packed, sheets, stepped
 from emobench.reporting.results import Results
 from emobench.reporting.text import rendered
-from emobench.vocabulary import CLASSES, concept_classes
 
 COLUMNS = {
     "similarity": ("similarity", "2", "How well activation and concept go together, by the function named above."),
@@ -81,9 +79,12 @@ def atlas_files(
         tau=results.params.dissect.tau,
         level=results.params.dissect.fdr,
         concept_sets=[name for name, made_by in tables.dissections(results) if made_by == function],
+        layers=results.layer_names,
+        classes=results.classes,
+        speaks=results.vocabulary.every,
     )
     if pixels:
-        rows = _in_order(results.units, data["sets"][0]["name"], function)["top_images"]
+        rows = _in_order(results.units, data["sets"][0]["name"], function, results.layer_names)["top_images"]
         top = np.stack(rows.to_list())[:, : results.params.report.top_images]
         data["images"], sheet_files = sheets(top, results.imageset.images, results.imageset.labels)
     limit = results.params.data.limit if results.limited else 0
@@ -100,23 +101,29 @@ def atlas_data(
     tau: float,
     level: float,
     concept_sets: Sequence[str],
+    layers: Sequence[str],
+    classes: Sequence[str],
+    speaks: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """What the page needs to know, ready for JSON; the same bytes for the same tables.
 
     Args:
         units: a row a unit, concept set and similarity function. Columns that are not there are not shown.
         profiles: ``similarity_<concept_set>`` (units, concepts) by ``function``, ``concepts_<concept_set>`` (names)
-            and ``class_activation`` (units, classes), units in order of LAYERS, then unit. Each may be absent.
+            and ``class_activation`` (units, classes), units in order of ``layers``, then unit. Each may be absent.
         effects: layer, unit, images, delta_accuracy, delta_nll of each unit that was scaled to 0.
         function: the similarity function that is shown.
         tau: the similarity from which on a unit counts as interpretable.
         level: a unit is significant if its q_value is below this.
         concept_sets: short names of the concept sets, the first one is shown first.
+        layers: in forward order.
+        classes: in the order of labels.
+        speaks: concept -> the classes that it speaks for.
 
     Raises:
         UserError: the tables are not of the same units.
     """
-    found = {name: _in_order(units, name, function) for name in concept_sets}
+    found = {name: _in_order(units, name, function, layers) for name in concept_sets}
     first = found[concept_sets[0]]
     for table in found.values():
         if not table[["layer", "unit"]].equals(first[["layer", "unit"]]):
@@ -127,17 +134,16 @@ def atlas_data(
     names = [column["key"] for column in columns]
     concepts = sorted(set().union(*(profiles.get(f"concepts_{name}", ()) for name in concept_sets)))
     described = set().union(*(set(table["description"]) for table in found.values()))
-    known = concept_classes()
     data = {
         "function": function,
         "tau": tau,
         "level": level,
-        "layers": list(LAYERS),
-        "classes": list(CLASSES),
-        "layer": packed(first["layer"].map(LAYERS.index)),
+        "layers": list(layers),
+        "classes": list(classes),
+        "layer": packed(first["layer"].map(list(layers).index)),
         "unit": coded(first["unit"].to_numpy(), 16),
         "columns": columns,
-        "speaks": {name: list(known.get(name, ())) for name in sorted(described.union(concepts))},
+        "speaks": {name: list(speaks.get(name, ())) for name in sorted(described.union(concepts))},
         "shared": {key: packed(shared[key], wide=True) for key in BY_UNIT if key in names}
         | {"dead": packed(first["dead"].astype(bool))},
         "sets": [_dissection(name, table, profiles, names, level) for name, table in found.items()],
@@ -180,10 +186,10 @@ def render_atlas(data: Mapping[str, Any], *, name: str, real_faces: bool, limit:
     )
 
 
-def _in_order(units: pd.DataFrame, concept_set: str, function: str) -> pd.DataFrame:
-    """One dissection, units in order of LAYERS, then unit."""
+def _in_order(units: pd.DataFrame, concept_set: str, function: str, layers: Sequence[str]) -> pd.DataFrame:
+    """One dissection, units in order of layers, then unit."""
     table = units[(units["concept_set"] == concept_set) & (units["similarity_fn"] == function)]
-    position = table["layer"].map(LAYERS.index)
+    position = table["layer"].map(list(layers).index)
     return table.assign(_position=position).sort_values(["_position", "unit"], ignore_index=True)
 
 

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from emobench import __version__
-from emobench.params import LAYERS
 from emobench.reporting import page_tables as views
 from emobench.reporting import tables
 from emobench.reporting.figures import controls as control_figures
@@ -99,7 +98,7 @@ def sections(results: Results) -> list[Section]:
             )],
         ),
     ]  # fmt: skip
-    proof = results.metrics("proof")
+    proof = results.metrics("held_out")
     title = "Proof on known truth" if proof["evidence"] == "truth" else "Held-out evidence"
     tested = [evidence_figures.known_answer_table(results)]
     if "trained" in proof:
@@ -128,8 +127,8 @@ def unmeasured_note(results: Results) -> str:
 
 def unit_cards(results: Results, *, pixels: bool) -> dict[str, list[dict[str, Any]]]:
     """The most interpretable units by layer, as text, with their top images in one strip each if ``pixels``."""
-    top = tables.top_units(results.units, results.params.report.top_units)
-    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in LAYERS if layer in set(top["layer"])}
+    top = tables.top_units(results.units, results.params.report.top_units, results.layer_names)
+    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in results.layer_names if layer in set(top["layer"])}
     for row in top.to_dict("records"):
         strip = None
         if pixels:

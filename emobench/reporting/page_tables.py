@@ -10,7 +10,6 @@ import pandas as pd
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import signed
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
 
 NONE = "–"
 SHARE = "{:.1%}"
@@ -81,10 +80,12 @@ def verdicts_table(results: Results) -> Table:
 def class_table(results: Results) -> Table:
     """Recall, precision and F1 of every class on test for baseline, paper's and chosen edit."""
     shown = {"baseline": results.baseline_id, **results.shown_edits()}
-    measured = {name: tables.per_class(results.confusion(config_id)) for name, config_id in shown.items()}
+    measured = {
+        name: tables.per_class(results.confusion(config_id), results.classes) for name, config_id in shown.items()
+    }
     rows = [
         [label, name, f"{row['images']:,}", *(text(row[key], SHARE) for key in ("recall", "precision", "f1"))]
-        for label in CLASSES
+        for label in results.classes
         for name, table in measured.items()
         for row in table[table["class"] == label].to_dict("records")
     ]

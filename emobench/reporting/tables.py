@@ -3,14 +3,13 @@
 Shares (accuracies, recalls, proportions) are in [0, 1]; differences are edited minus baseline, in points (hundredths).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from emobench.params import LAYERS
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES, set_label
+from emobench.vocabulary import set_label
 
 
 def dissections(results: Results) -> Iterator[tuple[str, str]]:
@@ -35,13 +34,18 @@ def null_of(results: Results, layer: str, concepts: str) -> pd.Series:
     return nulls[(nulls["network"] == "trained") & (nulls["layer"] == layer)].iloc[0]
 
 
-def top_units(units: pd.DataFrame, count: int) -> pd.DataFrame:
+def top_units(units: pd.DataFrame, count: int, layers: Sequence[str]) -> pd.DataFrame:
     """The ``count`` units with the highest similarity of each layer and dissection, dead ones left out.
+
+    Args:
+        units: the unit table.
+        count: how many of each.
+        layers: in forward order.
 
     Returns:
         The rows of ``units`` in forward order of the layers, best first, with the column ``rank`` (1 is best).
     """
-    position = units["layer"].map({name: number for number, name in enumerate(LAYERS)})
+    position = units["layer"].map({name: number for number, name in enumerate(layers)})
     order = ["_position", "concept_set", "similarity_fn", "similarity", "unit"]
     alive = units[~units["dead"].astype(bool)].assign(_position=position)
     alive = alive.sort_values(order, ascending=[True, True, True, False, True])
@@ -122,12 +126,12 @@ def differences(results: Results, images: str, metric: str = "accuracy") -> pd.D
     return edits.assign(points=100 * (edits[metric] - base))
 
 
-def per_class(table: np.ndarray) -> pd.DataFrame:
+def per_class(table: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Images, recall, precision and F1 of each class from a confusion matrix (classes, classes); NaN if absent."""
     right, labelled, predicted = table.diagonal().astype(float), table.sum(1), table.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = {"recall": right / labelled, "precision": right / predicted, "f1": 2 * right / (labelled + predicted)}
-    return pd.DataFrame({"class": list(CLASSES), "images": labelled, **columns})
+    return pd.DataFrame({"class": list(classes), "images": labelled, **columns})
 
 
 def verdict_of(results: Results, config_id: str, images: str = "test") -> pd.Series:

@@ -25,7 +25,6 @@ from emobench.reporting.figures.edits import describe, signed
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.text import rendered
 from emobench.tracking.tracker import MlflowClient, MlflowException
-from emobench.vocabulary import CLASSES
 
 with warnings.catch_warnings():
     # On import MLflow warns of type hints of its own. It comes last: mlflow_log says how it shall be imported.
@@ -37,12 +36,6 @@ with warnings.catch_warnings():
 
     from emobench.tracking import served_model
 
-SIGNATURE = ModelSignature(
-    Schema([TensorSpec(np.dtype(np.uint8), (-1, 48, 48))]),
-    Schema([TensorSpec(np.dtype(np.float32), (-1, len(CLASSES)))]),
-)
-EXAMPLE = np.zeros((1, 48, 48), np.uint8)
-"""A black picture: nobody's face."""
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
 LINKS = "mlflow.modelVersions"
 """The tag of a logged model by which MLflow's UI finds the registered versions."""
@@ -50,13 +43,18 @@ LINKS = "mlflow.modelVersions"
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network for the registry: the key of its run, its aliases, its weights, its card in Markdown, its tags."""
+    """A network for the registry: the key of its run, its aliases, its folder, its card in Markdown, its tags.
+
+    ``example``: black pictures (1, height, width) or (1, height, width, 3) uint8 as the data have them: nobody's face.
+    """
 
     key: str
     aliases: tuple[str, ...]
-    weights: Path
+    network: Path
     card: str
     tags: dict[str, str]
+    example: np.ndarray
+    classes: int
 
 
 def improving_edit(results: Results) -> str | None:
@@ -129,7 +127,7 @@ def model_card(results: Results, config_id: str) -> str:
         "model_card.md",
         title=f"{params.name}: {'an edited network' if edited else 'the network as it is'}",
         what=f"VGGNet, edited: {describe(configs['test'])}." if edited else "VGGNet, the baseline of the benchmark.",
-        classes=CLASSES,
+        classes=results.classes,
         real=results.real_faces,
         label_noise=params.data.synthetic.label_noise,
         trained=params.baseline.source == "train",
@@ -137,7 +135,7 @@ def model_card(results: Results, config_id: str) -> str:
         limited=results.limited,
         edited=edited,
         measured=measured,
-        recalls={name: configs["test"][f"recall_{name}"] for name in CLASSES},
+        recalls={name: configs["test"][f"recall_{name}"] for name in results.classes},
         verdict=_verdict(results, config_id) if edited else "",
     )
 

@@ -22,7 +22,6 @@ from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
@@ -69,7 +68,7 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
     for name, config_id in shown.items():
         for images in results.image_sets if config_id is not None else ():
             metrics[f"{name}_{images}_accuracy"] = results.config(config_id, images)["accuracy"]
-    for name in ("audit", "clip", "proof"):
+    for name in ("audit", "clip", "held_out"):
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
@@ -155,7 +154,7 @@ def _classifier(
         images = row["images"]
         wanted = set(row) - {*SETTINGS, "images"} if images == "test" else HEADLINES & set(row)
         metrics |= {f"{images}_{name}": row[name] for name in row if name in wanted}
-        compared = ["accuracy", *(f"recall_{name}" for name in CLASSES if images == "test")]
+        compared = ["accuracy", *(f"recall_{name}" for name in results.classes if images == "test")]
         metrics |= {f"{images}_delta_{name}": row[name] - base[images][name] for name in compared}
     if results.published is not None:
         metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
@@ -176,14 +175,18 @@ def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[st
     """Confusion matrices of every image set as numbers; of a shown network also a table by class and a picture."""
     pictures = {}
     counts = {images: results.confusion(config_id, images) for images in results.image_sets}
-    matrices = {"classes": list(CLASSES), "rows": "true class"}
+    matrices = {"classes": list(results.classes), "rows": "true class"}
     matrices |= {images: table.tolist() for images, table in counts.items()}
     files = {"confusion.json": json.dumps(matrices).encode()}
     if shown is not None:
-        files["per_class_test.csv"] = tables.per_class(counts["test"]).to_csv(index=False, float_format="%.6g").encode()
+        files["per_class_test.csv"] = (
+            tables.per_class(counts["test"], results.classes).to_csv(index=False, float_format="%.6g").encode()
+        )
         if results.params.track.pictures:
             base = None if config_id == results.baseline_id else results.confusion(results.baseline_id)
-            pictures["confusion_test.png"] = lambda: confusion_picture("confusion", shown, counts["test"], base).png()
+            pictures["confusion_test.png"] = lambda: confusion_picture(
+                "confusion", shown, results.classes, counts["test"], base
+            ).png()
     return files, pictures
 
 

@@ -14,7 +14,6 @@ from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_sty
 from emobench.reporting.page_tables import NONE, Table, text
 from emobench.reporting.published import improving, published_replay
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
 
 KINDS = {"random": SERIES[0], "decile": SERIES[5]}
 VERDICT_COLORS = {"improves": SERIES[2], "harms": SERIES[1]}
@@ -179,15 +178,21 @@ def class_intervals(results: Results) -> Picture | None:
     figure, axes = new_axes(6, 4)
     for number, (name, config_id) in enumerate(edits.items()):
         row = tables.verdict_of(results, config_id)
-        places = np.arange(len(CLASSES)) + 0.3 * (number - (len(edits) - 1) / 2)
+        places = np.arange(len(results.classes)) + 0.3 * (number - (len(edits) - 1) / 2)
         ends = np.array(
-            [[100 * row[f"{end}_recall_{label}"] for label in CLASSES] for end in ("ci_low", "ci_high", "delta")]
+            [
+                [100 * row[f"{end}_recall_{label}"] for label in results.classes]
+                for end in ("ci_low", "ci_high", "delta")
+            ]
         )
         axes.hlines(places, ends[0], ends[1], color=SERIES[number], linewidth=2)
         axes.plot(ends[2], places, "o", color=SERIES[number], markersize=5, label=name)
     support = results.confusion(results.baseline_id).sum(1)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(CLASSES)), [f"{name} ({count:,})" for name, count in zip(CLASSES, support, strict=True)])
+    axes.set_yticks(
+        range(len(results.classes)),
+        [f"{name} ({count:,})" for name, count in zip(results.classes, support, strict=True)],
+    )
     axes.invert_yaxis()
     axes.set_xlabel("change of recall on test, points")
     axes.grid(axis="x")

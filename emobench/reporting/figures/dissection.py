@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from emobench.params import LAYERS
 from emobench.reporting import tables
 from emobench.reporting.figures.style import INK, MARKERS, MUTED, SERIES, Picture, in_style, new_axes
 from emobench.reporting.results import Results
@@ -27,23 +26,25 @@ def similarity_ridges(results: Results) -> Picture:
     low, high = np.quantile(units["similarity"], [0.005, 0.995])
     edges = np.linspace(min(low, tau), max(high, tau), 61)
     figure, axes = new_axes(6, 6.4)
-    for number, (layer, name) in enumerate(itertools.product(LAYERS, map(set_label, results.params.concept_sets))):
+    for number, (layer, name) in enumerate(
+        itertools.product(results.layer_names, map(set_label, results.params.concept_sets))
+    ):
         values = units.loc[(units["layer"] == layer) & (units["concept_set"] == name), "similarity"]
         counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
-        base, color = -LAYERS.index(layer), SERIES[number % len(results.params.concept_sets)]
+        base, color = -results.layer_names.index(layer), SERIES[number % len(results.params.concept_sets)]
         heights = base + 0.85 * counts / max(counts.max(), 1)
-        label = name if layer == LAYERS[0] else None
+        label = name if layer == results.layer_names[0] else None
         axes.stairs(heights, edges, baseline=base, fill=True, facecolor=color, alpha=0.55, label=label)
         null = tables.null_of(results, layer, name)["quantiles"]
         spot = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
         below = base - 0.04 - 0.05 * (number % len(results.params.concept_sets))
-        label = f"random units, {name}" if layer == LAYERS[0] else None
+        label = f"random units, {name}" if layer == results.layer_names[0] else None
         axes.plot(np.clip([null[5], null[95]], edges[0], edges[-1]), [below, below], **spot, label=label)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
     axes.text(tau, 1.05, f" τ = {tau:g}", va="bottom")
-    axes.set_yticks(0.25 - np.arange(len(LAYERS)), LAYERS)
+    axes.set_yticks(0.25 - np.arange(len(results.layer_names)), results.layer_names)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel=f"best similarity of each unit ({function})", ylim=(-len(LAYERS) + 0.9, 1.6))
+    axes.set(xlabel=f"best similarity of each unit ({function})", ylim=(-len(results.layer_names) + 0.9, 1.6))
     axes.spines["left"].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2)
     return Picture(
@@ -125,7 +126,7 @@ def interpretable_shares(results: Results) -> Picture:
     for axes, (column, text) in zip(figure.subplots(2, 1, sharex=True), rules.items(), strict=True):
         for number, name in enumerate(map(set_label, results.params.concept_sets)):
             layers = tables.of_dissection(results.layers, name, function)
-            places = [LAYERS.index(layer) for layer in layers["layer"]]
+            places = [results.layer_names.index(layer) for layer in layers["layer"]]
             style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
             first = column == "prop_interp"
             axes.plot(places, 100 * layers[column], **style, label=name if first else None)
@@ -133,7 +134,7 @@ def interpretable_shares(results: Results) -> Picture:
                 label = f"{name}, untrained network" if first else None
                 values = 100 * layers[f"untrained_{column}"]
                 axes.plot(places, values, **style, mfc="none", ls=":", alpha=0.8, label=label)
-        axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+        axes.set_xticks(range(len(results.layer_names)), results.layer_names, rotation=45, ha="right")
         axes.set(ylabel=text, ylim=(-4, 104))
         axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
@@ -155,12 +156,14 @@ def layer_accuracies(results: Results) -> Picture:
     names = list(map(set_label, results.params.concept_sets))
     for number, name in enumerate(names):
         layers = tables.of_dissection(results.layers, name, function)
-        places = np.array([LAYERS.index(layer) for layer in layers["layer"]]) + 0.26 * (number - (len(names) - 1) / 2)
+        places = np.array([results.layer_names.index(layer) for layer in layers["layer"]]) + 0.26 * (
+            number - (len(names) - 1) / 2
+        )
         accuracy, chance = 100 * layers["overall_acc"], 100 * layers["overall_chance"]
         axes.hlines(places, chance, accuracy, color=SERIES[number], linewidth=2)
         axes.plot(accuracy, places, MARKERS[number], color=SERIES[number], label=name)
         axes.plot(chance, places, "|", color=MUTED, markersize=9, mew=2, label="chance" if name == names[-1] else None)
-    axes.set_yticks(range(len(LAYERS)), LAYERS)
+    axes.set_yticks(range(len(results.layer_names)), results.layer_names)
     axes.invert_yaxis()
     axes.set_xlabel("accuracy of the descriptions, %")
     axes.grid(axis="x")

@@ -1,5 +1,7 @@
 """The figures of the edits: what each one changed against the baseline. In points (hundredths), blue is better."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -8,7 +10,6 @@ from matplotlib.patches import Rectangle
 from emobench.reporting.figures.style import GRID, MUTED, Picture, in_style, new_axes
 from emobench.reporting.results import IMAGE_SETS, PAPER_ARM, Results
 from emobench.reporting.tables import differences
-from emobench.vocabulary import CLASSES
 
 BETTER, BLACK, WHITE = matplotlib.colormaps["RdBu"], "#000000", "#ffffff"
 HEAT_SETS = ("val", "test", "val_test")
@@ -62,15 +63,19 @@ def _heat_map(results: Results, images: str, grid: pd.DataFrame, limit: float) -
 def confusion_matrices(results: Results) -> list[Picture]:
     """Confusion matrix on test of the baseline (share of each row) and of the shown edits (change of counts)."""
     base = results.confusion(results.baseline_id)
-    pictures = [confusion_picture("confusion_baseline", "baseline", base)]
+    pictures = [confusion_picture("confusion_baseline", "baseline", results.classes, base)]
     for name, config_id in results.shown_edits().items():
         key = "chosen" if config_id == results.chosen_id else "paper"
-        pictures.append(confusion_picture(f"confusion_{key}", name, results.confusion(config_id), base))
+        pictures.append(
+            confusion_picture(f"confusion_{key}", name, results.classes, results.confusion(config_id), base)
+        )
     return pictures
 
 
 @in_style
-def confusion_picture(name: str, title: str, counts: np.ndarray, base: np.ndarray | None = None) -> Picture:
+def confusion_picture(
+    name: str, title: str, classes: Sequence[str], counts: np.ndarray, base: np.ndarray | None = None
+) -> Picture:
     """One confusion matrix (classes, classes): counts, coloured by share of the row or, given a base, by change."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     change = np.zeros_like(counts) if base is None else counts - base
@@ -96,8 +101,8 @@ def confusion_picture(name: str, title: str, counts: np.ndarray, base: np.ndarra
         )
         axes.text(y=row + 0.72, s=below, size=7.5, **place)
     ticks = np.arange(len(counts)) + 0.5
-    axes.set_xticks(ticks, CLASSES, rotation=45, ha="right")
-    axes.set_yticks(ticks, CLASSES)
+    axes.set_xticks(ticks, classes, rotation=45, ha="right")
+    axes.set_yticks(ticks, classes)
     axes.set(xlim=(0, len(counts)), ylim=(len(counts), 0), xlabel="predicted", ylabel="true", title=title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from emobench.params import LAYERS
 from emobench.reporting import tables
 from emobench.reporting.figures.style import INK, MARKERS, MUTED, SERIES, Picture, in_style, new_axes
 from emobench.reporting.page_tables import SHARE, Table, text
@@ -25,7 +24,7 @@ def effect_sizes(results: Results) -> Picture:
     figure, axes = new_axes(6, 3.6)
     for number, name in enumerate(map(set_label, results.params.concept_sets)):
         layers = tables.of_dissection(results.layers, name, function)
-        places = [LAYERS.index(layer) for layer in layers["layer"]]
+        places = [results.layer_names.index(layer) for layer in layers["layer"]]
         style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
         axes.plot(places, layers["effect"], **style, label=name)
         if "untrained_effect" in layers:
@@ -33,7 +32,7 @@ def effect_sizes(results: Results) -> Picture:
             axes.plot(places, layers["untrained_effect"], **style, mfc="none", ls=":", alpha=0.8, label=label)
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_yscale("symlog", linthresh=3)
-    axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+    axes.set_xticks(range(len(results.layer_names)), results.layer_names, rotation=45, ha="right")
     axes.set_ylabel("effect size, median")
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
@@ -57,7 +56,7 @@ def held_out(results: Results) -> Picture | None:
     if trained.empty:
         return None
     figure, axes = new_axes(6, 4.6)
-    places = [LAYERS.index(layer) for layer in trained["layer"]]
+    places = [results.layer_names.index(layer) for layer in trained["layer"]]
     axes.hlines(places, trained["random"], trained["described"], color=SERIES[0], linewidth=2)
     axes.plot(trained["described"], places, "o", color=SERIES[0], label="description")
     for name, (marker, color) in CONTROLS.items():
@@ -67,10 +66,10 @@ def held_out(results: Results) -> Picture | None:
         )
     untrained = rows[rows["network"] == "untrained"]
     if len(untrained):
-        spots = [LAYERS.index(layer) + 0.28 for layer in untrained["layer"]]
+        spots = [results.layer_names.index(layer) + 0.28 for layer in untrained["layer"]]
         style = {"color": SERIES[0], "mfc": "none", "markersize": 4, "alpha": 0.8}
         axes.plot(untrained["described"], spots, "o", **style, label="description, untrained network")
-    axes.set_yticks(range(len(LAYERS)), LAYERS)
+    axes.set_yticks(range(len(results.layer_names)), results.layer_names)
     axes.invert_yaxis()
     axes.set_xlabel("AUPRC on validation images (mean over units)")
     axes.grid(axis="x")
@@ -100,9 +99,9 @@ def stability_by_layer(results: Results) -> Picture | None:
         return None
     figure, axes = new_axes(6, 3.4)
     for number, (name, label) in enumerate(names.items()):
-        places = [LAYERS.index(layer) for layer in layers["layer"]]
+        places = [results.layer_names.index(layer) for layer in layers["layer"]]
         axes.plot(places, 100 * layers[name], color=SERIES[number], marker=MARKERS[number], markersize=5, label=label)
-    axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+    axes.set_xticks(range(len(results.layer_names)), results.layer_names, rotation=45, ha="right")
     axes.set(ylabel="% of units", ylim=(0, 104))
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
@@ -163,13 +162,17 @@ def _mean(group: pd.DataFrame, column: str) -> float:
 
 
 def known_answer_table(results: Results) -> Table:
-    """How many of lin3's units get their own class, for each function."""
+    """How many units of the output layer get their own class, for each function."""
+    known = results.metrics("held_out")["output_layer"]
     rows = [
         [name, function, f"{count['own_class']} of {count['units']}"]
-        for name, functions in results.metrics("proof")["lin3"].items()
+        for name, functions in known["concept_sets"].items()
         for function, count in functions.items()
     ]
-    caption = "The known answer: units of lin3, each of which stands for a class, that get their own class as name."
+    caption = (
+        f"The known answer: units of the output layer ({known['layer']}), each of which stands for a class, that get "
+        "their own class as name."
+    )
     return Table(caption, ["concepts", "function", "own class"], rows, words=2)
 
 
