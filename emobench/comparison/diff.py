@@ -149,7 +149,8 @@ def _wanted(name: str, patterns: Sequence[str]) -> bool:
     if patterns:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
     measured = MEASURED.fullmatch(name)
-    return bool(measured and measured[2] == "test" and measured[3] in HEADLINES) or name.startswith(("clip_", "held_out_"))
+    usual = bool(measured and measured[2] == "test" and measured[3] in HEADLINES)
+    return usual or name.startswith(("clip_", "held_out_"))
 
 
 def _place(name: str) -> tuple[int, int, int, str]:

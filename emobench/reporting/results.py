@@ -1,22 +1,14 @@
-"""The results of a benchmark, read from the files that its stages wrote."""
+"""What the results of a benchmark are: which configurations are shown, on which images, and what they answered."""
 
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from emobench.edits.family import PAPER_ARM
 from emobench.errors import UserError
-from emobench.faces.card import DatasetCard, read_card
-from emobench.faces.imageset import ImageSet, load_imageset
-from emobench.layout import Layout
-from emobench.networks.card import NetworkCard
-from emobench.params import Params
 from emobench.reporting.published import PUBLISHED_ACCURACY, PUBLISHED_CLASSES
-from emobench.reporting.reading import existing, read_json, read_table
-from emobench.vocabulary.card import Vocabulary, load_vocabulary
+from emobench.reporting.result_files import ResultFiles
 
 IMAGE_SETS = {
     "val": "validation",
@@ -26,24 +18,8 @@ IMAGE_SETS = {
 }
 
 
-class Results:
-    """The result files of one benchmark, each read when it is first asked for.
-
-    Tables are as written by the stages. Whatever file is missing or can't be read is a UserError that names the stage.
-    """
-
-    def __init__(self, params: Params, layout: Layout) -> None:
-        self.params, self.layout = params, layout
-
-    @cached_property
-    def imageset(self) -> ImageSet:
-        """Pixels and index."""
-        return load_imageset(self.layout.data)
-
-    @cached_property
-    def card(self) -> DatasetCard:
-        """What the data are: classes, sizes, source."""
-        return read_card(self.layout.data)
+class Results(ResultFiles):
+    """The results of one benchmark, from its files."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -51,48 +27,14 @@ class Results:
         return self.card.classes
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The concept sets, and which classes each concept speaks for."""
-        return load_vocabulary(self.layout.data)
-
-    @cached_property
-    def network(self) -> NetworkCard:
-        """What the network is: its architecture, its input, its layers."""
-        return NetworkCard.read(self.layout.models / "network")
-
-    @cached_property
     def layer_names(self) -> list[str]:
         """The layers that were recorded, in forward order."""
         return [layer.name for layer in self.network.chosen]
 
-    @cached_property
-    def annotations(self) -> pd.DataFrame:
-        """Score of each concept (column) on each image (row), NaN where not measured."""
-        return read_table(self.layout.data / "annotations.parquet", "annotate")
-
-    @cached_property
-    def units(self) -> pd.DataFrame:
-        """A row a unit, concept set and similarity function."""
-        return read_table(self.layout.artifacts / "units.parquet", "dissect")
-
-    @cached_property
-    def layers(self) -> pd.DataFrame:
-        """Table 1, a row a layer, concept set and similarity function, in forward order."""
-        return _in_forward_order(read_table(self.layout.artifacts / "layers.parquet", "dissect"), self.layer_names)
-
-    @cached_property
-    def evidence(self) -> pd.DataFrame:
-        """Held-out scores of the descriptions and their controls: a row a network, layer, set, function and score."""
-        return read_table(self.layout.artifacts / "evidence.parquet", "dissect")
-
-    @cached_property
-    def nulls(self) -> pd.DataFrame:
-        """What random units score and are called: a row a network, layer, concept set and function."""
-        return read_table(self.layout.artifacts / "nulls.parquet", "dissect")
-
-    @cached_property
-    def _configs(self) -> pd.DataFrame:
-        return read_table(self.layout.artifacts / "configs.parquet", "edit")
+    @property
+    def concept_sets(self) -> list[str]:
+        """Short names of the concept sets, in the order of params."""
+        return list(self.vocabulary.sets)
 
     @cached_property
     def configs(self) -> pd.DataFrame:
@@ -103,36 +45,6 @@ class Results:
     def controls(self) -> pd.DataFrame:
         """The same of the controls: ``control_of`` names the edit, ``criterion`` its arm or ``paper``."""
         return self._configs[self._configs["control_of"].notna()].reset_index(drop=True)
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """What happens when a unit is scaled by 0: a row a unit of some layers."""
-        return read_table(self.layout.artifacts / "unit_effects.parquet", "edit")
-
-    @cached_property
-    def profiles(self) -> dict[str, np.ndarray]:
-        """Each unit's similarity to all concepts and its activation by class (see emobench.dissection.evidence)."""
-        with np.load(existing(self.layout.artifacts / "profiles.npz", "dissect"), allow_pickle=False) as file:
-            return dict(file)
-
-    @cached_property
-    def search(self) -> pd.DataFrame:
-        """What the search for scales tried: a row a set of layers, kind, penalty and exponent; 0 is the baseline."""
-        return read_table(self.layout.artifacts / "search.parquet", "edit")
-
-    @cached_property
-    def verdicts(self) -> pd.DataFrame:
-        """A row a configuration that was tested against the baseline."""
-        return read_table(self.layout.artifacts / "verdicts.parquet", "compare")
-
-    @cached_property
-    def predictions(self) -> np.ndarray:
-        """Predicted classes uint8 (configurations, images); rows ``config_ids``, columns ``image_rows``."""
-        return np.load(existing(self.layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
-
-    @cached_property
-    def _prediction_ids(self) -> dict[str, Any]:
-        return read_json(self.layout.artifacts / "prediction_ids.json", "edit")
 
     @property
     def config_ids(self) -> list[str]:
@@ -163,24 +75,6 @@ class Results:
     def _columns(self) -> dict[str, np.ndarray]:
         """Which columns of ``predictions`` belong to each image set."""
         return {name: np.isin(self.image_rows, rows) for name, rows in self.imageset.evaluation_rows().items()}
-
-    @cached_property
-    def clip_model(self) -> dict[str, Any]:
-        """What the CLIP is and whether it saw labels or annotations."""
-        return read_json(self.layout.models / "clip" / "clip.json", "clip")
-
-    def metrics(self, name: str) -> dict[str, Any]:
-        """A metrics file of the reports folder: audit, network, clip, dissect, held_out or compare."""
-        stage = {"audit": "prepare", "held_out": "dissect"}.get(name, name)
-        return read_json(self.layout.reports / f"{name}.json", stage)
-
-    def precision(self, name: str) -> str:
-        """In which precision the network or the clip was trained; results of earlier versions don't tell."""
-        return self.metrics(name).get("precision", "unknown")
-
-    def plot(self, name: str) -> pd.DataFrame:
-        """A table of the reports folder: history or clip_concepts."""
-        return read_table(self.layout.reports / f"{name}.csv", "network" if name == "history" else "clip")
 
     @property
     def limited(self) -> bool:
@@ -263,10 +157,3 @@ class Results:
         if self.paper_id == self.chosen_id:
             named = {"chosen edit, which is the paper's": self.chosen_id}
         return {name: config_id for name, config_id in named.items() if config_id is not None}
-
-
-def _in_forward_order(layers: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Sorts by concept set, similarity function and the network's order of layers."""
-    position = layers["layer"].map({name: number for number, name in enumerate(names)})
-    keys = ["concept_set", "similarity_fn", "_position"]
-    return layers.assign(_position=position).sort_values(keys, ignore_index=True).drop(columns="_position")

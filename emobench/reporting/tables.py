@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 
 from emobench.reporting.results import Results
-from emobench.vocabulary import set_label
 
 
 def dissections(results: Results) -> Iterator[tuple[str, str]]:
     """The dissections that were made: (concept set, similarity function), the edited one's first."""
     edit = results.params.edit
-    pairs = [
-        (set_label(name), function)
-        for name in results.params.concept_sets
-        for function in results.params.dissect.similarity_fns
-    ]
+    pairs = [(name, function) for name in results.concept_sets for function in results.params.dissect.similarity_fns]
     yield from sorted(pairs, key=lambda pair: pair != (edit.concept_set, edit.similarity_fn))
 
 
 def of_dissection(table: pd.DataFrame, concepts: str, function: str) -> pd.DataFrame:
     """The rows of one dissection in units or layers."""
     return table[(table["concept_set"] == concepts) & (table["similarity_fn"] == function)]
+
+
+def places(results: Results, table: pd.DataFrame) -> list[int]:
+    """Where the layers of a table's rows stand in forward order."""
+    return [results.layer_names.index(layer) for layer in table["layer"]]
 
 
 def null_of(results: Results, layer: str, concepts: str) -> pd.Series:
@@ -112,8 +112,8 @@ def control_summary(results: Results) -> pd.DataFrame:
     """
     groups = results.controls.groupby(["control_of", "criterion", "arm", "images"], sort=False)["accuracy"]
     table = groups.agg(
-        draws="size", least="min", p05=lambda one: one.quantile(0.05), median="median",
-        p95=lambda one: one.quantile(0.95), largest="max",
+        draws="size", least="min", p05=lambda drawn: drawn.quantile(0.05), median="median",
+        p95=lambda drawn: drawn.quantile(0.95), largest="max",
     )  # fmt: skip
     return table.reset_index().rename(columns={"arm": "kind"})
 

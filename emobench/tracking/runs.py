@@ -73,7 +73,7 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
     # Which one "auto" became on the machine that trained.
-    tags |= {f"{name}_precision": results.precision(name) for name in ("baseline", "clip")}
+    tags |= {f"{name}_precision": results.precision(name) for name in ("network", "clip")}
     tags["protocol"] = _protocol(results.verdicts["selected_on"].unique())
     if results.chosen_id is not None:
         tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]
@@ -86,7 +86,7 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
 
 
 def _protocol(selected_on: Iterable[str]) -> str:
-    return ", ".join(PROTOCOLS[one] for one in selected_on)
+    return ", ".join(PROTOCOLS[name] for name in selected_on)
 
 
 def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -164,7 +164,7 @@ def _classifier(
     for row in tested:
         metrics |= {f"{row['images']}_{name}": row[name] for name in JUDGED if name in row}
         if row["images"] == "test":
-            selected = list(dict.fromkeys(one["selected_on"] for one in tested))
+            selected = list(dict.fromkeys(judged["selected_on"] for judged in tested))
             tags |= {"verdict": row["verdict"], "selected_on": ", ".join(selected), "protocol": _protocol(selected)}
     files, pictures = _files(results, config_id, shown.get(config_id))
     kind = "baseline" if config_id == results.baseline_id else "edit"
@@ -191,9 +191,9 @@ def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[st
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers among the values as floats: MLflow compares nothing else."""
+    """The finite numbers among the values as floats, which is all that MLflow compares, by names in its alphabet."""
     return {
-        name: float(value)
+        re.sub(r"[^\w .:/-]", "_", name): float(value)
         for name, value in values.items()
         if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     }
