@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 PAPER, INK, MUTED, GRID = "#fffffe", "#1b1f24", "#6a737d", "#d8dee4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56b4e9")
 MARKERS = "osD^vP"
-MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 26
+MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 25
 """From how many names on an axis they get smaller, how many it takes, the smallest font, characters of a name."""
 FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
 STYLE = {
