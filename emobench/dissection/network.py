@@ -181,7 +181,9 @@ def measured_concepts(
 
 def _means(shared: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """A layer's means of what doesn't depend on the description, and the held-out AUPRC with its controls."""
-    result = {name: float(np.nanmean(shared[name])) for name in ("clarity", "polysemanticity", "redundancy")}
+    columns = {name: np.array(shared[name]) for name in ("clarity", "polysemanticity", "redundancy")}
+    # A layer's only unit is redundant to none: there is nothing to average.
+    result = {name: np.nan if np.isnan(column).all() else float(np.nanmean(column)) for name, column in columns.items()}
     for row in rows:
         if row["metric"] == "auprc":
             names = ("described", "random", "constant", "best")
