@@ -30,7 +30,7 @@ COLUMNS = ("benchmark", "metric", "before", "after", "difference", "low", "high"
 NETWORKS = {"baseline": "baseline", "chosen": "chosen edit", "paper": "paper's edit"}
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})/?")
-MEASURED = re.compile(rf"(?:(baseline|chosen|paper)_)?({'|'.join(sorted(IMAGE_SETS, key=len, reverse=True))})_(\w+)")
+MEASURED = re.compile(rf"(?:(baseline|chosen|paper)_)?({'|'.join(sorted(IMAGE_SETS, key=len, reverse=True))})_(.+)")
 """Name of a network, image set and metric; a run of one network doesn't name it."""
 
 
@@ -215,13 +215,13 @@ class _Pair:
 
     def _paired(self, network: str, images: str, metric: str) -> dict[str, Any]:
         """Test and interval on the same images; nothing without the answers of both."""
-        one, other = self.before.answers, self.after.answers
+        old, new = self.before.answers, self.after.answers
         names = (self.before.networks.get(network), self.after.networks.get(network))
-        if one is None or other is None or None in names or not one.same_images(other, images):
+        if old is None or new is None or None in names or not old.same_images(new, images):
             return {}
-        (before, labels), (after, _) = one.of(names[0], images), other.of(names[1], images)
+        (before, labels), (after, _) = old.of(names[0], images), new.of(names[1], images)
         intervals = paired_bootstrap(
-            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=one.classes
+            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=old.classes
         )
         if metric not in intervals:
             return {}

@@ -128,11 +128,8 @@ def atlas_data(
     Raises:
         UserError: the tables are not of the same units.
     """
-    found = {name: _in_order(units, name, shown) for name in shown.concept_sets}
+    found = _by_set(units, shown)
     first = found[shown.concept_sets[0]]
-    for table in found.values():
-        if not table[["layer", "unit"]].equals(first[["layer", "unit"]]):
-            raise UserError("units.parquet holds other units for each concept set; run dvc repro dissect")
     effects = effects[["layer", "unit", "images", *EFFECTS]]
     shared = first.merge(effects, on=["layer", "unit"], how="left", validate="1:1")
     columns = columns_of(shared)
@@ -156,6 +153,16 @@ def atlas_data(
         _same_length(profiles["class_activation"], first)
         data["activation"] = packed(profiles["class_activation"].ravel())
     return data
+
+
+def _by_set(units: pd.DataFrame, shown: Shown) -> dict[str, pd.DataFrame]:
+    """The units of each concept set, all in one order."""
+    found = {name: _in_order(units, name, shown) for name in shown.concept_sets}
+    first = found[shown.concept_sets[0]]
+    for table in found.values():
+        if not table[["layer", "unit"]].equals(first[["layer", "unit"]]):
+            raise UserError("units.parquet holds other units for each concept set; run dvc repro dissect")
+    return found
 
 
 def columns_of(table: pd.DataFrame) -> list[dict[str, str]]:

@@ -52,9 +52,9 @@ def published_replay(path: Path = GRID) -> pd.DataFrame:
             "right": cells["n_correct"],
             "delta_points": 100 * (cells["n_correct"] - baseline["n_correct"]) / int(before.sum()),
             "delta_nll": cells["approx_nll"] - baseline["approx_nll"],
-            "fewest_gains": [one.gains for one in found],
-            "fewest_losses": [one.losses for one in found],
-            "min_mcnemar_p": [one.p_value for one in found],
+            "fewest_gains": [cell.gains for cell in found],
+            "fewest_losses": [cell.losses for cell in found],
+            "min_mcnemar_p": [cell.p_value for cell in found],
         }
     )
     return table.sort_values(["tau", "factor"], ignore_index=True)

@@ -217,6 +217,7 @@ def run_files(results: Results, config_ids: Sequence[str]) -> dict[str, bytes]:
         "named": {name: config_id for name, config_id in named.items() if config_id in config_ids},
         "image_rows": rows.tolist(),
         "images_digest": imageset.digest(),
+        "classes": list(results.classes),
         "labels": imageset.labels[rows].tolist(),
         "positions": sets,
     }

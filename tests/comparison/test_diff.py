@@ -188,6 +188,23 @@ def test_the_forms_say_the_same(tmp_path) -> None:
         assert f"{found.rows[0]['difference']:+.5f}" in found.text(form)
 
 
+def test_recalls_of_any_classes_have_intervals(tmp_path) -> None:
+    for name, wrong in (("a", FEW), ("b", MANY)):
+        reports = Path(write(tmp_path / name, wrong))
+        classes = ["slightly bored", *small.BASIC[1:]]
+        card = tmp_path / name / "data" / "demo" / "dataset.json"
+        card.write_text(json.dumps({"classes": classes}))
+        measured = json.loads((reports / "network.json").read_text())
+        labels = small.index()["label"].to_numpy()[5 + small.VAL : -small.REMOVED]
+        right = small.answers(wrong)[small.VAL : -small.REMOVED] == labels
+        measured["test"]["recall_slightly bored"] = right[labels == 0].mean()
+        (reports / "network.json").write_text(json.dumps(measured))
+    found = differ(tmp_path / "a" / "reports", tmp_path / "b" / "reports", patterns=["*recall*"])
+    [row] = found.rows
+    assert (row["metric"], row["test"]) == ("baseline_test_recall_slightly bored", "paired")
+    assert row["low"] <= row["difference"] <= row["high"] <= 0
+
+
 def test_results_of_earlier_versions_are_read_by_their_names(tmp_path) -> None:
     before, after = Path(write(tmp_path / "a", FEW)), Path(write(tmp_path / "b", MANY))
     (before / "network.json").rename(before / "baseline.json")
