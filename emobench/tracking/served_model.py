@@ -30,7 +30,7 @@ class ServedNetwork(PythonModel):
         Returns:
             Probabilities float32 (images, classes), in the order of the network's classes.
         """
-        return self.network.logits(model_input, BATCH).float().softmax(-1).numpy()
+        return self.network.logits(model_input, batch_size=BATCH).float().softmax(-1).numpy()
 
 
 set_model(ServedNetwork())
