@@ -24,14 +24,13 @@ from emobench.errors import UserError
 from emobench.functional.paired import mcnemar, paired_bootstrap
 from emobench.reporting.results import IMAGE_SETS
 from emobench.tracking.tracker import store_uri
-from emobench.vocabulary import CLASSES
 
 DRAWS, SEED = 2000, 0
 COLUMNS = ("benchmark", "metric", "before", "after", "difference", "low", "high", "p", "test")
 NETWORKS = {"baseline": "baseline", "chosen": "chosen edit", "paper": "paper's edit"}
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})/?")
-MEASURED = re.compile(rf"(?:(baseline|chosen|paper)_)?({'|'.join(sorted(IMAGE_SETS, key=len, reverse=True))})_(\w+)")
+MEASURED = re.compile(rf"(?:(baseline|chosen|paper)_)?({'|'.join(sorted(IMAGE_SETS, key=len, reverse=True))})_(.+)")
 """Name of a network, image set and metric; a run of one network doesn't name it."""
 
 
@@ -150,7 +149,8 @@ def _wanted(name: str, patterns: Sequence[str]) -> bool:
     if patterns:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
     measured = MEASURED.fullmatch(name)
-    return bool(measured and measured[2] == "test" and measured[3] in HEADLINES) or name.startswith(("clip_", "proof_"))
+    usual = bool(measured and measured[2] == "test" and measured[3] in HEADLINES)
+    return usual or name.startswith(("clip_", "held_out_"))
 
 
 def _place(name: str) -> tuple[int, int, int, str]:
@@ -215,13 +215,13 @@ class _Pair:
 
     def _paired(self, network: str, images: str, metric: str) -> dict[str, Any]:
         """Test and interval on the same images; nothing without the answers of both."""
-        one, other = self.before.answers, self.after.answers
+        old, new = self.before.answers, self.after.answers
         names = (self.before.networks.get(network), self.after.networks.get(network))
-        if one is None or other is None or None in names or not one.same_images(other, images):
+        if old is None or new is None or None in names or not old.same_images(new, images):
             return {}
-        (before, labels), (after, _) = one.of(names[0], images), other.of(names[1], images)
+        (before, labels), (after, _) = old.of(names[0], images), new.of(names[1], images)
         intervals = paired_bootstrap(
-            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=CLASSES
+            labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=old.classes
         )
         if metric not in intervals:
             return {}

@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from emobench.comparison.reports import Side, Source
+from emobench.comparison.reports import Side, Source, current_name
 from emobench.edits import predictions as answers
 from emobench.errors import UserError
 from emobench.reporting.results import IMAGE_SETS
@@ -46,7 +46,8 @@ def _run_side(client: MlflowClient, run: Run) -> Side:
     measured = run.info.run_id if tags.get("kind") in ("baseline", "edit") else _baseline_run(client, run)
     matrices = json.loads((measured and _artifact(client, measured, "confusion.json")) or b"{}")
     sizes = {name: sum(map(sum, matrices[name])) for name in IMAGE_SETS if name in matrices}
-    return Side(dict(run.data.metrics), sizes, named, found, why, tags.get("limited") == "true")
+    metrics = {current_name(name): value for name, value in run.data.metrics.items()}
+    return Side(metrics, sizes, named, found, why, tags.get("limited") == "true")
 
 
 def _baseline_run(client: MlflowClient, run: Run) -> str | None:

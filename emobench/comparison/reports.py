@@ -1,7 +1,8 @@
 """A side of a comparison: the results in report folders, or at a git revision.
 
-Metrics have the names that MLflow shows: ``<network>_<images>_<metric>`` (baseline_test_accuracy), the network being
-baseline, chosen (the edit that did best on val) or paper (the published edit), and ``<file>_<key>`` for the others.
+Metrics have the names that MLflow shows in this version: ``<network>_<images>_<metric>`` (baseline_test_accuracy), the
+network being baseline, chosen (the edit that did best on val) or paper (the published edit), and ``<file>_<key>`` for
+the others.
 """
 
 import csv
@@ -25,7 +26,10 @@ from emobench.reporting.results import IMAGE_SETS
 
 REPORTS = "reports"
 EDITS = {"chosen": "chosen_edit", "paper": "paper_edit"}
-OTHERS = ("audit", "clip", "dissect", "proof")
+OTHERS = ("audit", "clip", "dissect", "held_out")
+EARLIER = {"network": "baseline", "held_out": "proof"}
+"""What a metrics file was called in earlier versions, whose results may lie at earlier revisions."""
+NETWORK_FILES = ("network.json", "baseline.json")
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
 
 Reader = Callable[[str], bytes | None]
@@ -61,11 +65,11 @@ def of_folder(folder: Path) -> Source:
     Raises:
         UserError: no results there, or files that can't be read.
     """
-    several = sorted(path.parent for path in folder.glob("*/baseline.json"))
-    folders = [folder] if (folder / "baseline.json").is_file() else several
+    several = sorted({path.parent for name in NETWORK_FILES for path in folder.glob(f"*/{name}")})
+    folders = [folder] if any((folder / name).is_file() for name in NETWORK_FILES) else several
     if not folders:
-        raise UserError(f"{folder} holds no results; expected baseline.json in it or in its folders")
-    return Source(f"folder {folder}", {one.resolve().name: _in_folder(one.resolve()) for one in folders})
+        raise UserError(f"{folder} holds no results; expected network.json in it or in its folders")
+    return Source(f"folder {folder}", {path.resolve().name: _in_folder(path.resolve()) for path in folders})
 
 
 def _in_folder(folder: Path) -> Side:
@@ -84,11 +88,13 @@ def of_revision(name: str, commit: str, root: Path) -> Source:
         UserError: no results there, or files that can't be read.
     """
     listed = (git(root, "ls-tree", "-r", "--name-only", commit, f"{REPORTS}/") or b"").decode().splitlines()
-    names = sorted(Path(path).parts[1] for path in listed if re.fullmatch(rf"{REPORTS}/[^/]+/baseline\.json", path))
+    results = re.compile(rf"{REPORTS}/[^/]+/({'|'.join(map(re.escape, NETWORK_FILES))})")
+    names = sorted({Path(path).parts[1] for path in listed if results.fullmatch(path)})
     if not names:
-        raise UserError(f"git revision {name} has no {REPORTS}/<name>/baseline.json")
+        raise UserError(f"git revision {name} has no {REPORTS}/<name>/network.json")
     cached = _cache(root)
-    return Source(f"git {name} ({commit[:7]})", {one: _at_revision(one, commit, root, cached) for one in names})
+    sides = {benchmark: _at_revision(benchmark, commit, root, cached) for benchmark in names}
+    return Source(f"git {name} ({commit[:7]})", sides)
 
 
 def _at_revision(name: str, commit: str, root: Path, cached: Reader) -> Side:
@@ -129,7 +135,7 @@ def _cache(root: Path) -> Reader:
 
 def _benchmark(name: str, report: Reader, stored: Reader) -> Side:
     """A benchmark from its small report files, and from its predictions if they belong to them."""
-    baseline, compare = _json(name, "baseline.json", report), _json(name, "compare.json", report)
+    baseline, compare = _json(name, "network", report), _json(name, "compare", report)
     networks = {"baseline": "baseline"}
     networks |= {short: compare[key]["config_id"] for short, key in EDITS.items() if key in compare}
     metrics = _flat("baseline", {images: baseline[images] for images in IMAGE_SETS if images in baseline})
@@ -138,7 +144,7 @@ def _benchmark(name: str, report: Reader, stored: Reader) -> Side:
             measured = {key: value for key, value in row.items() if key not in NO_METRIC}
             metrics |= _flat(f"{short}_{row['images']}", measured)
     for other in OTHERS:
-        metrics |= _flat(other, _json(name, f"{other}.json", report))
+        metrics |= _flat(other, _json(name, other, report))
     sizes = {images: int(baseline[images]["images"]) for images in IMAGE_SETS if images in baseline}
     found, why = _answers(name, stored)
     if found is not None and not agrees(found, networks, metrics):
@@ -152,18 +158,32 @@ def _answers(name: str, stored: Reader) -> tuple[Answers | None, str]:
     missing = [path for path, part in parts.items() if part is None]
     if missing:
         return None, f"no {missing[0]} of that result is at hand"
-    return readable(lambda: of_benchmark(*parts.values()), f"benchmark {name}"), ""
+    card = stored(f"data/{name}/dataset.json")
+    return readable(lambda: of_benchmark(*parts.values(), card), f"benchmark {name}"), ""
 
 
-def _json(name: str, file: str, report: Reader) -> dict[str, Any]:
-    """A report file; empty if it is not there."""
+def _json(name: str, metrics: str, report: Reader) -> dict[str, Any]:
+    """A metrics file, maybe under its earlier name; empty if it is not there."""
+    file, content = f"{metrics}.json", report(f"{metrics}.json")
+    if content is None and metrics in EARLIER:
+        file, content = f"{EARLIER[metrics]}.json", report(f"{EARLIER[metrics]}.json")
     try:
-        content = json.loads(report(file) or b"{}")
+        values = json.loads(content or b"{}")
     except ValueError:
-        content = None
-    if not isinstance(content, dict):
+        values = None
+    if not isinstance(values, dict):
         raise UserError(f"{file} of benchmark {name} is not valid JSON")
-    return content
+    return values
+
+
+def current_name(metric: str) -> str:
+    """A metric's name in this version.
+
+    >>> current_name("proof_lin3_emotions_wpmi_units"), current_name("test_accuracy")
+    ('held_out_output_layer_concept_sets_emotions_wpmi_units', 'test_accuracy')
+    """
+    now = re.sub("^proof_", "held_out_", metric)
+    return re.sub("^held_out_lin3_", "held_out_output_layer_concept_sets_", now)
 
 
 def _flat(above: str, values: Mapping[str, Any]) -> dict[str, float]:
@@ -181,4 +201,4 @@ def _flat(above: str, values: Mapping[str, Any]) -> dict[str, float]:
                 if abs(number) < float("inf"):
                     yield f"{prefix}_{key}", number
 
-    return dict(walk(above, values))
+    return {current_name(metric): number for metric, number in walk(above, values)}

@@ -19,11 +19,9 @@ from emobench.functional.coherence import coherence
 from emobench.functional.columns import standardised
 from emobench.functional.faithfulness import agreement, measured_evidence, scored_evidence
 from emobench.functional.similarity.scores import top_images
-from emobench.networks.recording import load_activations
-from emobench.params import LAYERS
+from emobench.networks.activations import load_activations
 from emobench.progress import progress
 from emobench.settings.dissect import Dissect
-from emobench.vocabulary import CLASSES
 
 KEY = ["layer", "concept_set", "similarity_fn"]
 
@@ -51,13 +49,14 @@ class Tables:
 
 
 def dissect_networks(
-    dissect: Dissect, images: Images, recordings: Mapping[str, Path], *, profiled: str, seed: int
+    dissect: Dissect, images: Images, layers: Sequence[str], recordings: Mapping[str, Path], *, profiled: str, seed: int
 ) -> dict[str, Tables]:
     """Describes every unit of every layer of some networks, by every concept set and score function.
 
     Args:
         dissect: score functions and their parameters, the probe, tau.
         images: the images and what is known of them.
+        layers: which were recorded, in forward order.
         recordings: network -> folder of its activations: ``trained``, ``untrained`` for comparison, and ``noisy`` for
             the stability of the trained one's descriptions; the latter two where they were recorded.
         profiled: the function whose similarities to all concepts are kept.
@@ -68,7 +67,7 @@ def dissect_networks(
     """
     work = _Work(dissect, images, recordings, profiled, seed)
     found = {network: Tables() for network in recordings if network != "noisy"}
-    both = [(layer, network) for layer in LAYERS for network in found]
+    both = [(layer, network) for layer in layers for network in found]
     for layer, network in progress(both, desc="dissect", unit="layer"):
         work.dissect(layer, network, found[network])
     return found
@@ -81,7 +80,7 @@ class _Work:
         self, dissect: Dissect, images: Images, recordings: Mapping[str, Path], profiled: str, seed: int
     ) -> None:
         self.dissect_params, self.recordings, self.profiled, self.seed = dissect, recordings, profiled, seed
-        self.digest = images.imageset.digest()
+        self.classes, self.digest = images.imageset.classes, images.imageset.digest()
         self.probe, self.held = images.imageset.probe_rows(dissect.probe), images.imageset.rows("val")
         self.labels = torch.from_numpy(images.imageset.labels)
         self.embeddings = images.embeddings[self.probe]
@@ -96,7 +95,7 @@ class _Work:
 
     def _evidence(self, concepts: ConceptScores, annotations: pd.DataFrame) -> dict[str, Any]:
         """What descriptions by this set are held against on the held-out images."""
-        measured = measured_concepts(concepts.concepts, annotations, self.labels.numpy())[self.held]
+        measured = measured_concepts(concepts.concepts, annotations, self.labels.numpy(), self.classes)[self.held]
         return {
             "clip": scored_evidence(concepts.scores[self.held], self.dissect_params.present_share),
             "measured": measured_evidence(torch.from_numpy(measured)),
@@ -114,17 +113,20 @@ class _Work:
         found: dict[tuple[str, str], Dissected] = {}
         for concepts in self.sets:
             sources = self.evidence[concepts.name].items()
-            agreements = {key: agreement(held, one, self.dissect_params.active_share) for key, one in sources}
+            agreements = {source: agreement(held, seen, self.dissect_params.active_share) for source, seen in sources}
             for function, scorer in self.scorers[concepts.name].items():
                 key = {"layer": name, "concept_set": concepts.name, "similarity_fn": function}
-                one = dissect_layer(layer, concepts, scorer, tau=self.dissect_params.tau, fdr=self.dissect_params.fdr)
-                found[concepts.name, function] = one
-                columns, rows = held_out_columns(agreements, one.best)
-                truth = truly_best(agreements["measured"]["pearson"], one.best)
+                dissected = dissect_layer(
+                    layer, concepts, scorer, tau=self.dissect_params.tau, fdr=self.dissect_params.fdr
+                )
+                found[concepts.name, function] = dissected
+                columns, rows = held_out_columns(agreements, dissected.best)
+                truth = truly_best(agreements["measured"]["pearson"], dissected.best)
                 tables.evidence += [key | row for row in rows]
-                tables.nulls.append(key | {"concepts": list(concepts.concepts)} | one.null)
-                tables.layers.append(key | one.row | _means(shared, rows) | {f"truth_{k}": v for k, v in truth.items()})
-                units = {"unit": range(len(one.best)), **one.units, **columns, **shared}
+                tables.nulls.append(key | {"concepts": list(concepts.concepts)} | dissected.null)
+                truths = {f"truth_{column}": value for column, value in truth.items()}
+                tables.layers.append(key | dissected.row | _means(shared, rows) | truths)
+                units = {"unit": range(len(dissected.best)), **dissected.units, **columns, **shared}
                 tables.units.append(pd.DataFrame(units).assign(**key))
         self._profile(found, held, tables)
         if network == "trained":
@@ -136,12 +138,12 @@ class _Work:
         return min(self.dissect_params.coherence_images, self.top_k)
 
     def _profile(self, found: Mapping[tuple[str, str], Dissected], held: Tensor, tables: Tables) -> None:
-        for (concept_set, function), one in found.items():
+        for (concept_set, function), dissected in found.items():
             if function == self.profiled:
-                tables.similarity.setdefault(concept_set, []).append(one.similarity)
+                tables.similarity.setdefault(concept_set, []).append(dissected.similarity)
         labels = self.labels[self.held]
         standard = standardised(held)
-        means = [standard[labels == index].mean(dim=0) for index in range(len(CLASSES))]
+        means = [standard[labels == index].mean(dim=0) for index in range(len(self.classes))]
         tables.class_means.append(torch.stack(means, dim=1))
 
     def _add_stability(
@@ -150,8 +152,8 @@ class _Work:
         noisy = self.recordings.get("noisy")
         disturbed = None if noisy is None else load_activations(noisy, name, self.digest, self.probe)
         kept = stability(
-            layer.activations, disturbed, {one.name: one.scores for one in self.sets}, self.scorers,
-            {key: one.best for key, one in found.items()},
+            layer.activations, disturbed, {concepts.name: concepts.scores for concepts in self.sets}, self.scorers,
+            {key: dissected.best for key, dissected in found.items()},
             top_k=self.top_k, resamples=self.dissect_params.resamples, seed=self.seed,
         )  # fmt: skip
         last = len(found)
@@ -161,15 +163,17 @@ class _Work:
                 row[column] = values.nanmean().item()
 
 
-def measured_concepts(concepts: Sequence[str], annotations: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
-    """What is known of each concept on each image: an emotion is the label, an expression its annotation.
+def measured_concepts(
+    concepts: Sequence[str], annotations: pd.DataFrame, labels: np.ndarray, classes: Sequence[str]
+) -> np.ndarray:
+    """What is known of each concept on each image: a class is the label, any other its annotation.
 
     Returns:
         (images, concepts) float32 in [0, 1]; NaN where nothing was measured.
     """
     nothing = np.full(len(labels), np.nan)
     columns = [
-        labels == CLASSES.index(concept) if concept in CLASSES else annotations.get(concept, nothing)
+        labels == classes.index(concept) if concept in classes else annotations.get(concept, nothing)
         for concept in concepts
     ]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -177,7 +181,9 @@ def measured_concepts(concepts: Sequence[str], annotations: pd.DataFrame, labels
 
 def _means(shared: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """A layer's means of what doesn't depend on the description, and the held-out AUPRC with its controls."""
-    result = {name: float(np.nanmean(shared[name])) for name in ("clarity", "polysemanticity", "redundancy")}
+    columns = {name: np.array(shared[name]) for name in ("clarity", "polysemanticity", "redundancy")}
+    # A layer's only unit is redundant to none: there is nothing to average.
+    result = {name: np.nan if np.isnan(column).all() else float(np.nanmean(column)) for name, column in columns.items()}
     for row in rows:
         if row["metric"] == "auprc":
             names = ("described", "random", "constant", "best")

@@ -33,20 +33,22 @@ def stability(
         noise), ``agreement`` (share of the other functions that agree); (units,) float64 each, NaN where not measured.
     """
     generator = torch.Generator().manual_seed(seed)
-    counts = {key: torch.zeros(len(one), dtype=torch.float64) for key, one in best.items()}
+    counts = {key: torch.zeros(len(described), dtype=torch.float64) for key, described in best.items()}
     for _ in range(resamples):
         rows = torch.randint(len(activations), (len(activations),), generator=generator)
-        again = describe_again(activations[rows], {name: one[rows] for name, one in scores.items()}, scorers, top_k)
-        for key, one in again.items():
-            counts[key] += one == best[key]
+        again = describe_again(
+            activations[rows], {name: values[rows] for name, values in scores.items()}, scorers, top_k
+        )
+        for key, described in again.items():
+            counts[key] += described == best[key]
     noisy = None if disturbed is None else describe_again(disturbed, scores, scorers, top_k)
     result = {}
-    for key, one in best.items():
-        nothing = torch.full((len(one),), torch.nan, dtype=torch.float64)
-        others = [other == one for name, other in best.items() if name[0] == key[0] and name != key]
+    for key, described in best.items():
+        nothing = torch.full((len(described),), torch.nan, dtype=torch.float64)
+        others = [other == described for name, other in best.items() if name[0] == key[0] and name != key]
         result[key] = {
             "stability": counts[key] / resamples if resamples else nothing,
-            "stability_noise": nothing if noisy is None else (noisy[key] == one).double(),
+            "stability_noise": nothing if noisy is None else (noisy[key] == described).double(),
             "agreement": torch.stack(others).double().mean(dim=0) if others else nothing,
         }
     return result

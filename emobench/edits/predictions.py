@@ -14,6 +14,7 @@ import pandas as pd
 
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
+from emobench.vocabulary.class_names import BASIC
 
 FILES = ("predictions.npy", "prediction_ids.json")
 
@@ -22,7 +23,8 @@ FILES = ("predictions.npy", "prediction_ids.json")
 class Answers:
     """Predictions uint8 (configs, images), labels int64 (images,), and the images' row numbers in their image set.
 
-    ``positions``: image set -> positions among these images; ``digest`` tells one image set from another.
+    ``positions``: image set -> positions among these images; ``digest`` tells one image set from another; ``classes``:
+    what labels and predictions stand for, FER2013's where an earlier version's results don't tell.
     """
 
     config_ids: list[str]
@@ -31,6 +33,7 @@ class Answers:
     rows: np.ndarray
     positions: dict[str, np.ndarray]
     digest: str
+    classes: tuple[str, ...] = BASIC
 
     def of(self, config_id: str, images: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels int64 (images,) of one configuration on one image set."""
@@ -44,14 +47,16 @@ class Answers:
         return np.array_equal(self.rows[self.positions[images]], other.rows[other.positions[images]])
 
 
-def of_benchmark(predictions: bytes, ids: bytes, index: bytes) -> Answers:
-    """From the bytes of a benchmark's predictions.npy, prediction_ids.json and index.parquet."""
+def of_benchmark(predictions: bytes, ids: bytes, index: bytes, card: bytes | None = None) -> Answers:
+    """From the bytes of a benchmark's predictions.npy, prediction_ids.json, index.parquet and dataset.json."""
     content = json.loads(ids)
     imageset = ImageSet(np.empty((0, 48, 48), np.uint8), pd.read_parquet(io.BytesIO(index)))
     rows = np.array(content["image_rows"], dtype=np.int64)
     positions = {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()}
     preds = np.load(io.BytesIO(predictions), allow_pickle=False)
-    return Answers(content["config_ids"], preds, imageset.labels[rows], rows, positions, content["images_digest"])
+    classes = tuple(json.loads(card)["classes"]) if card else BASIC
+    digest = content["images_digest"]
+    return Answers(content["config_ids"], preds, imageset.labels[rows], rows, positions, digest, classes)
 
 
 def of_run(predictions: bytes, ids: bytes) -> tuple[Answers, dict[str, str]]:
@@ -60,7 +65,8 @@ def of_run(predictions: bytes, ids: bytes) -> tuple[Answers, dict[str, str]]:
     labels, rows = (np.array(content[key], dtype=np.int64) for key in ("labels", "image_rows"))
     positions = {name: np.array(at, dtype=np.int64) for name, at in content["positions"].items()}
     preds = np.load(io.BytesIO(predictions), allow_pickle=False)
-    return Answers(content["config_ids"], preds, labels, rows, positions, content["images_digest"]), content["named"]
+    digest, classes = content["images_digest"], tuple(content.get("classes", BASIC))
+    return Answers(content["config_ids"], preds, labels, rows, positions, digest, classes), content["named"]
 
 
 def readable(read: Callable[[], Answers], where: str) -> Answers:

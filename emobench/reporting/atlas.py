@@ -8,6 +8,7 @@ top images, where they may be shown, are sheets of images that lie beside it (``
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,11 @@ import pandas as pd
 
 from emobench import __version__
 from emobench.errors import UserError
-from emobench.params import LAYERS
 from emobench.reporting import tables
 from emobench.reporting.packing import coded, packed, sheets, stepped
 from emobench.reporting.results import Results
 from emobench.reporting.text import rendered
-from emobench.vocabulary import CLASSES, concept_classes
+from emobench.reporting.words import pictures_of
 
 COLUMNS = {
     "similarity": ("similarity", "2", "How well activation and concept go together, by the function named above."),
@@ -57,8 +57,33 @@ EFFECTS = {
     "delta_accuracy": ("Δ accuracy", "points", "Change of accuracy in points when the unit is scaled to 0"),
     "delta_nll": ("Δ NLL", "5", "Change of the negative log-likelihood when the unit is scaled to 0"),
 }
+MOST_SIMILARITIES = 4_000_000
+"""Similarities (units times concepts) of a concept set up to which the page holds them all."""
 BY_UNIT = ("clarity", "polysemanticity", "redundancy", *EFFECTS)
 """Columns that are the same for every concept set."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the atlas shows.
+
+    Attributes:
+        function: the similarity function.
+        tau: the similarity from which on a unit counts as interpretable.
+        level: a unit is significant if its q_value is below this.
+        concept_sets: short names of the concept sets, the first one is shown first.
+        layers: in forward order.
+        classes: in the order of labels.
+        speaks: concept -> the classes that it speaks for.
+    """
+
+    function: str
+    tau: float
+    level: float
+    concept_sets: Sequence[str]
+    layers: Sequence[str]
+    classes: Sequence[str]
+    speaks: Mapping[str, Sequence[str]]
 
 
 def atlas_files(
@@ -72,81 +97,72 @@ def atlas_files(
         effects: the table unit_effects.
         pixels: whether the units' top images are among the files. With photos of people they must stay out of git.
     """
-    function, sheet_files = results.params.edit.similarity_fn, {}
-    data = atlas_data(
-        results.units,
-        profiles,
-        effects,
-        function=function,
-        tau=results.params.dissect.tau,
-        level=results.params.dissect.fdr,
-        concept_sets=[name for name, made_by in tables.dissections(results) if made_by == function],
-    )
+    params, function, sheet_files = results.params, results.params.edit.similarity_fn, {}
+    sets = [name for name, made_by in tables.dissections(results) if made_by == function]
+    shown = Shown(
+        function, params.dissect.tau, params.dissect.fdr, sets, results.layer_names, results.classes,
+        results.vocabulary.every,
+    )  # fmt: skip
+    data = atlas_data(results.units, profiles, effects, shown)
     if pixels:
-        rows = _in_order(results.units, data["sets"][0]["name"], function)["top_images"]
-        top = np.stack(rows.to_list())[:, : results.params.report.top_images]
+        rows = _in_order(results.units, sets[0], shown)["top_images"]
+        top = np.stack(rows.to_list())[:, : params.report.top_images]
         data["images"], sheet_files = sheets(top, results.imageset.images, results.imageset.labels)
-    limit = results.params.data.limit if results.limited else 0
-    page = render_atlas(data, name=results.params.name, real_faces=results.real_faces, limit=limit)
+    about = {"name": params.name, "pictures": pictures_of(results), "private": results.private}
+    page = render_atlas(data, **about, limit=params.data.limit if results.limited else 0)
     return {"atlas.html": page.encode(), **sheet_files}
 
 
 def atlas_data(
-    units: pd.DataFrame,
-    profiles: Mapping[str, np.ndarray],
-    effects: pd.DataFrame,
-    *,
-    function: str,
-    tau: float,
-    level: float,
-    concept_sets: Sequence[str],
+    units: pd.DataFrame, profiles: Mapping[str, np.ndarray], effects: pd.DataFrame, shown: Shown
 ) -> dict[str, Any]:
     """What the page needs to know, ready for JSON; the same bytes for the same tables.
 
     Args:
         units: a row a unit, concept set and similarity function. Columns that are not there are not shown.
         profiles: ``similarity_<concept_set>`` (units, concepts) by ``function``, ``concepts_<concept_set>`` (names)
-            and ``class_activation`` (units, classes), units in order of LAYERS, then unit. Each may be absent.
+            and ``class_activation`` (units, classes), units in order of layers, then unit. Each may be absent.
         effects: layer, unit, images, delta_accuracy, delta_nll of each unit that was scaled to 0.
-        function: the similarity function that is shown.
-        tau: the similarity from which on a unit counts as interpretable.
-        level: a unit is significant if its q_value is below this.
-        concept_sets: short names of the concept sets, the first one is shown first.
+        shown: which function, concept sets, layers, classes.
 
     Raises:
         UserError: the tables are not of the same units.
     """
-    found = {name: _in_order(units, name, function) for name in concept_sets}
-    first = found[concept_sets[0]]
-    for table in found.values():
-        if not table[["layer", "unit"]].equals(first[["layer", "unit"]]):
-            raise UserError("units.parquet holds other units for each concept set; run dvc repro dissect")
+    found = _by_set(units, shown)
+    first = found[shown.concept_sets[0]]
     effects = effects[["layer", "unit", "images", *EFFECTS]]
     shared = first.merge(effects, on=["layer", "unit"], how="left", validate="1:1")
     columns = columns_of(shared)
     names = [column["key"] for column in columns]
-    concepts = sorted(set().union(*(profiles.get(f"concepts_{name}", ()) for name in concept_sets)))
-    described = set().union(*(set(table["description"]) for table in found.values()))
-    known = concept_classes()
-    data = {
-        "function": function,
-        "tau": tau,
-        "level": level,
-        "layers": list(LAYERS),
-        "classes": list(CLASSES),
-        "layer": packed(first["layer"].map(LAYERS.index)),
+    sets = [_dissection(name, table, profiles, names, shown.level) for name, table in found.items()]
+    named = {word for table in found.values() for word in (*table["description"], *table["runner_up"])}
+    named.update(concept for part in sets if "profile" in part for concept in part["profile"]["concepts"])
+    data = {name: getattr(shown, name) for name in ("function", "tau", "level")}
+    data |= {name: list(getattr(shown, name)) for name in ("layers", "classes")}
+    data |= {
+        "layer": packed(first["layer"].map(list(shown.layers).index)),
         "unit": coded(first["unit"].to_numpy(), 16),
         "columns": columns,
-        "speaks": {name: list(known.get(name, ())) for name in sorted(described.union(concepts))},
+        "speaks": {name: list(shown.speaks.get(name, ())) for name in sorted(named)},
         "shared": {key: packed(shared[key], wide=True) for key in BY_UNIT if key in names}
         | {"dead": packed(first["dead"].astype(bool))},
-        "sets": [_dissection(name, table, profiles, names, level) for name, table in found.items()],
+        "sets": sets,
         "effect_images": int(effects["images"].max()) if len(effects) else 0,
     }
     if "class_activation" in profiles:
         _same_length(profiles["class_activation"], first)
         data["activation"] = packed(profiles["class_activation"].ravel())
     return data
+
+
+def _by_set(units: pd.DataFrame, shown: Shown) -> dict[str, pd.DataFrame]:
+    """The units of each concept set, all in one order."""
+    found = {name: _in_order(units, name, shown) for name in shown.concept_sets}
+    first = found[shown.concept_sets[0]]
+    for table in found.values():
+        if not table[["layer", "unit"]].equals(first[["layer", "unit"]]):
+            raise UserError("units.parquet holds other units for each concept set; run dvc repro dissect")
+    return found
 
 
 def columns_of(table: pd.DataFrame) -> list[dict[str, str]]:
@@ -164,26 +180,26 @@ def columns_of(table: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def render_atlas(data: Mapping[str, Any], *, name: str, real_faces: bool, limit: int = 0) -> str:
+def render_atlas(data: Mapping[str, Any], *, name: str, pictures: str, private: bool, limit: int = 0) -> str:
     """The whole page as HTML, without a network and without pixels.
 
     Args:
         data: of ``atlas_data``, with ``images`` of ``packing.sheets`` if the sheets lie beside the page.
         name: of the benchmark.
-        real_faces: whether the images are photos of people.
+        pictures: what the images are, in words.
+        private: whether they show people.
         limit: of the smoke mode, 0 outside of it.
     """
     # "<" can't end the script element that holds the data when it is written as an escape of JSON.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return rendered(
-        "atlas.html", name=name, version=__version__, real_faces=real_faces, limit=limit, data=data, text=text
-    )
+    about = {"name": name, "version": __version__, "pictures": pictures, "private": private, "limit": limit}
+    return rendered("atlas.html", **about, data=data, text=text)
 
 
-def _in_order(units: pd.DataFrame, concept_set: str, function: str) -> pd.DataFrame:
-    """One dissection, units in order of LAYERS, then unit."""
-    table = units[(units["concept_set"] == concept_set) & (units["similarity_fn"] == function)]
-    position = table["layer"].map(LAYERS.index)
+def _in_order(units: pd.DataFrame, concept_set: str, shown: Shown) -> pd.DataFrame:
+    """One dissection, units in order of layers, then unit."""
+    table = units[(units["concept_set"] == concept_set) & (units["similarity_fn"] == shown.function)]
+    position = table["layer"].map(list(shown.layers).index)
     return table.assign(_position=position).sort_values(["_position", "unit"], ignore_index=True)
 
 
@@ -200,7 +216,8 @@ def _dissection(
     }
     if "q_value" in names:
         result["significant"] = packed(table["q_value"] < level)
-    if f"similarity_{name}" in profiles:
+    # A long list of concepts would make the page too heavy; the numbers stand in profiles.npz.
+    if f"similarity_{name}" in profiles and profiles[f"similarity_{name}"].size <= MOST_SIMILARITIES:
         similarity = profiles[f"similarity_{name}"].astype(np.float64)
         _same_length(similarity, table)
         result["profile"] = {"concepts": [str(item) for item in profiles[f"concepts_{name}"]], **stepped(similarity)}

@@ -9,6 +9,8 @@ from PIL import Image
 
 ACROSS, PER_SHEET = 32, 512
 """Images in a row of a sheet, and in a sheet."""
+MOST_PIXELS = 96
+"""A side of an image on a page."""
 MOST_LEVELS = 255
 """Numbers with at most so many different values are kept as they are."""
 
@@ -65,12 +67,22 @@ def stepped(similarity: np.ndarray) -> dict[str, Any]:
     return {**coded(np.where(finite, codes, 255).ravel(), 8), "spread": packed(spread.ravel(), wide=True)}
 
 
+def smaller(images: np.ndarray) -> np.ndarray:
+    """Images uint8 (n, height, width) or (n, height, width, 3) with at most MOST_PIXELS a side: pages stay light."""
+    height, width = images.shape[1:3]
+    if max(height, width) <= MOST_PIXELS:
+        return images
+    ratio = MOST_PIXELS / max(height, width)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) for image in images])
+
+
 def sheets(top_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The top images of all units, each image once, in sheets that a page loads as it needs them.
 
     Args:
         top_images: rows of ``images`` (units, count), the most activating first, units in the order of the page.
-        images: uint8 (n, height, width).
+        images: uint8 (n, height, width) or (n, height, width, 3).
         labels: class of each image.
 
     Returns:
@@ -83,19 +95,19 @@ def sheets(top_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> tu
     place[shown] = np.arange(len(shown))
     files = {}
     for start in range(0, len(shown), PER_SHEET):
-        tiles = images[shown[start : start + PER_SHEET]]
+        tiles = smaller(images[shown[start : start + PER_SHEET]])
         rows = -(-len(tiles) // ACROSS)
         blank = np.zeros((rows * ACROSS - len(tiles), *tiles.shape[1:]), np.uint8)
         grid = np.concatenate([tiles, blank]).reshape(rows, ACROSS, *tiles.shape[1:])
         data = io.BytesIO()
-        sheet = grid.swapaxes(1, 2).reshape(rows * tiles.shape[1], -1)
+        sheet = grid.swapaxes(1, 2).reshape(rows * tiles.shape[1], ACROSS * tiles.shape[2], *tiles.shape[3:])
         Image.fromarray(sheet).save(data, "WEBP", quality=75, method=4)
         files[f"top_images/{start // PER_SHEET:03}.webp"] = data.getvalue()
     return {
         "files": list(files),
         "across": ACROSS,
         "per_sheet": PER_SHEET,
-        "size": int(images.shape[1]),
+        "size": min(int(images.shape[1]), MOST_PIXELS),
         "count": top_images.shape[1],
         "place": coded(place[top_images].ravel(), 32),
         "labels": packed(np.asarray(labels)[shown]),

@@ -13,15 +13,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from emobench import __version__
-from emobench.params import LAYERS
+from emobench.reporting import edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
-from emobench.reporting import tables
-from emobench.reporting.figures import controls as control_figures
-from emobench.reporting.figures import evidence as evidence_figures
 from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
+from emobench.reporting.packing import smaller
 from emobench.reporting.results import Results
 from emobench.reporting.summary import answer
 from emobench.reporting.text import rendered
+from emobench.reporting.words import data_sentence, network_sentence, pictures_of
 
 VARIABLES = {PAPER: "paper", INK: "ink", MUTED: "muted", GRID: "grid"} | {
     color: f"series-{number}" for number, color in enumerate(SERIES, start=1)
@@ -58,17 +57,20 @@ def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) 
         figures={picture.name: {"svg": inline_svg(picture), "picture": picture} for picture in pictures},
         units=unit_cards(results, pixels=pixels),
         pixels=pixels,
-        real_faces=results.real_faces,
+        pictures=pictures_of(results),
+        private=results.private,
+        fer2013=results.fer2013,
         top_images=results.params.report.top_images,
     )
 
 
 def sections(results: Results) -> list[Section]:
     """The parts of the page: figures first, then tables."""
-    notes = clip_notes(results.clip_model)
-    shown = results.params.edit.similarity_fn
-    dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
-    found = [
+    return [*_figure_sections(results), held_out_section(results), *_table_sections(results)]
+
+
+def _figure_sections(results: Results) -> list[Section]:
+    return [
         Section(
             "edits", "What the edits change",
             ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
@@ -77,34 +79,44 @@ def sections(results: Results) -> list[Section]:
              "confusion_baseline", "confusion_paper", "confusion_chosen"],
         ),
         Section(
-            "layers", "What the units react to", notes,
+            "layers", "What the units react to", clip_notes(results.clip_model),
             ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
         ),
-        Section("training", "The network", [], ["history"]),
-        Section(
-            "edit-tables", "Tables: edits", [], [],
-            [control_figures.leaderboard_table(results), views.edits_table(results), views.verdicts_table(results),
-             views.class_table(results), control_figures.search_table(results), control_figures.published_table()],
-        ),
-        Section(
-            "layer-tables", "Tables: layers", [], [],
-            [*(views.layer_table(results, *pair) for pair in dissections), evidence_figures.overview_table(results),
-             evidence_figures.coherence_table(results)],
-        ),
-        Section("clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], [views.ranking_table(results)]),
-        Section(
-            "data", "Tables: images and metrics", [], [],
-            [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in (
-                ("audit", "Audit of the images"), ("clip", "CLIP"), ("baseline", "Baseline"),
-            )],
-        ),
     ]  # fmt: skip
-    proof = results.metrics("proof")
-    title = "Proof on known truth" if proof["evidence"] == "truth" else "Held-out evidence"
-    tested = [evidence_figures.known_answer_table(results)]
-    if "trained" in proof:
-        tested += [evidence_figures.truth_table(results), views.proof_table(proof)]
-    return [*found[:2], Section("proof", title, views.proof_text(proof), [], tested), *found[2:]]
+
+
+def held_out_section(results: Results) -> Section:
+    """Descriptions held against what is known of images that named nothing, and against the classes of the outputs."""
+    held_out = results.metrics("held_out")
+    title = "Held against known truth" if held_out["evidence"] == "truth" else "Held-out evidence"
+    known = layer_tables.known_answer_table(results)
+    tested = [] if known is None else [known]
+    if "trained" in held_out:
+        tested += [layer_tables.truth_table(results), layer_tables.held_out_table(held_out)]
+    return Section("held-out", title, layer_tables.held_out_text(held_out), [], tested)
+
+
+def _table_sections(results: Results) -> list[Section]:
+    notes = clip_notes(results.clip_model)
+    shown = results.params.edit.similarity_fn
+    dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
+    of_edits = [
+        edit_tables.leaderboard_table(results), edit_tables.edits_table(results), edit_tables.verdicts_table(results),
+        edit_tables.class_table(results), edit_tables.search_table(results),
+    ]  # fmt: skip
+    if results.published is not None:
+        of_edits.append(edit_tables.published_table())
+    of_layers = [layer_tables.layer_table(results, *pair) for pair in dissections]
+    of_layers += [layer_tables.overview_table(results), layer_tables.coherence_table(results)]
+    titles = {"audit": "Audit of the images", "clip": "CLIP", "network": "Network"}
+    metrics = [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in titles.items()]
+    return [
+        Section("training", "The network", [data_sentence(results), network_sentence(results)], ["history"]),
+        Section("edit-tables", "Tables: edits", [], [], of_edits),
+        Section("layer-tables", "Tables: layers", [], [], of_layers),
+        Section("clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], [views.ranking_table(results)]),
+        Section("data", "Tables: images and metrics", [], [], metrics),
+    ]
 
 
 def clip_notes(clip: Mapping[str, Any]) -> list[str]:
@@ -128,8 +140,8 @@ def unmeasured_note(results: Results) -> str:
 
 def unit_cards(results: Results, *, pixels: bool) -> dict[str, list[dict[str, Any]]]:
     """The most interpretable units by layer, as text, with their top images in one strip each if ``pixels``."""
-    top = tables.top_units(results.units, results.params.report.top_units)
-    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in LAYERS if layer in set(top["layer"])}
+    top = tables.top_units(results.units, results.params.report.top_units, results.layer_names)
+    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in results.layer_names if layer in set(top["layer"])}
     for row in top.to_dict("records"):
         strip = None
         if pixels:
@@ -143,9 +155,9 @@ def unit_cards(results: Results, *, pixels: bool) -> dict[str, list[dict[str, An
 
 
 def image_strip(images: np.ndarray) -> str:
-    """Images uint8 (n, height, width) side by side as a WebP data address."""
+    """Images uint8 (n, height, width) or (n, height, width, 3) side by side, made smaller, as a WebP data address."""
     data = io.BytesIO()
-    Image.fromarray(np.concatenate(list(images), axis=1)).save(data, "WEBP", quality=80, method=4)
+    Image.fromarray(np.concatenate(list(smaller(images)), axis=1)).save(data, "WEBP", quality=80, method=4)
     return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 

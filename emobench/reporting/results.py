@@ -1,24 +1,15 @@
-"""The results of a benchmark, read from the files that its stages wrote."""
+"""What the results of a benchmark are: which configurations are shown, on which images, and what they answered."""
 
-import json
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from emobench.edits.family import PAPER_ARM
 from emobench.errors import UserError
-from emobench.faces.imageset import ImageSet, load_imageset
-from emobench.layout import Layout
-from emobench.params import LAYERS, Params
-from emobench.vocabulary import CLASSES, concept_set
+from emobench.reporting.published import PUBLISHED_ACCURACY, PUBLISHED_CLASSES
+from emobench.reporting.result_files import ResultFiles
 
-PUBLISHED_ACCURACY = 0.69420451
-"""The seed paper's baseline on PublicTest and PrivateTest of FER2013 together: 4,983 of 7,178 images."""
-PUBLISHED_EDIT_ACCURACY = 0.69629423
-"""The same with the paper's edit: 4,998 images."""
-PAPER_ARM = "similarity"
 IMAGE_SETS = {
     "val": "validation",
     "test": "test",
@@ -27,48 +18,23 @@ IMAGE_SETS = {
 }
 
 
-class Results:
-    """The result files of one benchmark, each read when it is first asked for.
+class Results(ResultFiles):
+    """The results of one benchmark, from its files."""
 
-    Tables are as written by the stages. Whatever file is missing or can't be read is a UserError that names the stage.
-    """
-
-    def __init__(self, params: Params, layout: Layout) -> None:
-        self.params, self.layout = params, layout
-
-    @cached_property
-    def imageset(self) -> ImageSet:
-        """Pixels and index."""
-        return load_imageset(self.layout.data)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the data, in the order of their labels."""
+        return self.card.classes
 
     @cached_property
-    def annotations(self) -> pd.DataFrame:
-        """Score of each concept (column) on each image (row), NaN where not measured."""
-        return _table(self.layout.data / "annotations.parquet", "annotate")
+    def layer_names(self) -> list[str]:
+        """The layers that were recorded, in forward order."""
+        return [layer.name for layer in self.network.chosen]
 
-    @cached_property
-    def units(self) -> pd.DataFrame:
-        """A row a unit, concept set and similarity function."""
-        return _table(self.layout.artifacts / "units.parquet", "dissect")
-
-    @cached_property
-    def layers(self) -> pd.DataFrame:
-        """Table 1, a row a layer, concept set and similarity function, in forward order."""
-        return _in_forward_order(_table(self.layout.artifacts / "layers.parquet", "dissect"))
-
-    @cached_property
-    def evidence(self) -> pd.DataFrame:
-        """Held-out scores of the descriptions and their controls: a row a network, layer, set, function and score."""
-        return _table(self.layout.artifacts / "evidence.parquet", "dissect")
-
-    @cached_property
-    def nulls(self) -> pd.DataFrame:
-        """What random units score and are called: a row a network, layer, concept set and function."""
-        return _table(self.layout.artifacts / "nulls.parquet", "dissect")
-
-    @cached_property
-    def _configs(self) -> pd.DataFrame:
-        return _table(self.layout.artifacts / "configs.parquet", "edit")
+    @property
+    def concept_sets(self) -> list[str]:
+        """Short names of the concept sets, in the order of params."""
+        return list(self.vocabulary.sets)
 
     @cached_property
     def configs(self) -> pd.DataFrame:
@@ -79,36 +45,6 @@ class Results:
     def controls(self) -> pd.DataFrame:
         """The same of the controls: ``control_of`` names the edit, ``criterion`` its arm or ``paper``."""
         return self._configs[self._configs["control_of"].notna()].reset_index(drop=True)
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """What happens when a unit is scaled by 0: a row a unit of some layers."""
-        return _table(self.layout.artifacts / "unit_effects.parquet", "edit")
-
-    @cached_property
-    def profiles(self) -> dict[str, np.ndarray]:
-        """Each unit's similarity to all concepts and its activation by class (see emobench.dissection.evidence)."""
-        with np.load(_existing(self.layout.artifacts / "profiles.npz", "dissect"), allow_pickle=False) as file:
-            return dict(file)
-
-    @cached_property
-    def search(self) -> pd.DataFrame:
-        """What the search for scales tried: a row a set of layers, kind, pull and strength; 0 is the baseline."""
-        return _table(self.layout.artifacts / "search.parquet", "edit")
-
-    @cached_property
-    def verdicts(self) -> pd.DataFrame:
-        """A row a configuration that was tested against the baseline."""
-        return _table(self.layout.artifacts / "verdicts.parquet", "compare")
-
-    @cached_property
-    def predictions(self) -> np.ndarray:
-        """Predicted classes uint8 (configurations, images); rows ``config_ids``, columns ``image_rows``."""
-        return np.load(_existing(self.layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
-
-    @cached_property
-    def _prediction_ids(self) -> dict[str, Any]:
-        return _json(self.layout.artifacts / "prediction_ids.json", "edit")
 
     @property
     def config_ids(self) -> list[str]:
@@ -140,45 +76,32 @@ class Results:
         """Which columns of ``predictions`` belong to each image set."""
         return {name: np.isin(self.image_rows, rows) for name, rows in self.imageset.evaluation_rows().items()}
 
-    @cached_property
-    def clip_model(self) -> dict[str, Any]:
-        """What the CLIP is and whether it saw labels or annotations."""
-        return _json(self.layout.models / "clip" / "clip.json", "clip")
-
-    def metrics(self, name: str) -> dict[str, Any]:
-        """A metrics file of the reports folder: audit, baseline, clip, dissect, proof or compare."""
-        stage = {"audit": "prepare", "proof": "dissect"}.get(name, name)
-        return _json(self.layout.reports / f"{name}.json", stage)
-
-    def precision(self, name: str) -> str:
-        """In which precision the baseline or the clip was trained; results of earlier versions don't tell."""
-        return self.metrics(name).get("precision", "unknown")
-
-    def plot(self, name: str) -> pd.DataFrame:
-        """A table of the reports folder: history or clip_concepts."""
-        return _table(self.layout.reports / f"{name}.csv", "baseline" if name == "history" else "clip")
-
     @property
     def limited(self) -> bool:
         """Whether this is the smoke mode's subset of the images, so that no number counts."""
         return self.params.data.limit > 0
 
     @property
-    def real_faces(self) -> bool:
-        """Whether the pixels are photos of people, which must never reach git."""
-        return self.params.data.source != "synthetic"
+    def private(self) -> bool:
+        """Whether the pictures may show people: their pixels must never reach git."""
+        return self.card.private
+
+    @property
+    def fer2013(self) -> bool:
+        """Whether the pictures are FER2013's."""
+        return self.params.data.source == "fer2013"
 
     @property
     def published(self) -> float | None:
-        """The published accuracy, where the images are the ones it was measured on."""
-        return PUBLISHED_ACCURACY if self.params.data.source == "fer2013" else None
+        """The published accuracy, where images, labels and architecture are those that it was measured with."""
+        alike = self.fer2013 and self.params.data.labels == "file" and self.classes == PUBLISHED_CLASSES
+        return PUBLISHED_ACCURACY if alike and self.network.architecture == "vggnet" else None
 
     @cached_property
     def unmeasured(self) -> list[str]:
         """Concepts of the concept sets, other than classes, for which no image has an annotation."""
-        concepts = dict.fromkeys(name for names in self.params.concept_sets for name in concept_set(names))
         measured = set(self.annotations.columns[self.annotations.notna().any()])
-        return [name for name in concepts if name not in measured and name not in CLASSES]
+        return [name for name in self.vocabulary.every if name not in measured and name not in self.classes]
 
     @cached_property
     def image_sets(self) -> list[str]:
@@ -224,8 +147,9 @@ class Results:
         """Counts (classes, classes) int64 of one configuration: rows are true classes, columns predictions."""
         at = self._columns[images]
         preds = self.predictions[self.config_ids.index(config_id)][at].astype(np.int64)
-        cells = self.imageset.labels[self.image_rows[at]] * len(CLASSES) + preds
-        return np.bincount(cells, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
+        count = len(self.classes)
+        cells = self.imageset.labels[self.image_rows[at]] * count + preds
+        return np.bincount(cells, minlength=count**2).reshape(count, count)
 
     def shown_edits(self) -> dict[str, str]:
         """The edits that get pictures of their own: name -> config_id. The paper's and the chosen one may be one."""
@@ -233,32 +157,3 @@ class Results:
         if self.paper_id == self.chosen_id:
             named = {"chosen edit, which is the paper's": self.chosen_id}
         return {name: config_id for name, config_id in named.items() if config_id is not None}
-
-
-def _existing(path: Path, stage: str) -> Path:
-    if not path.is_file():
-        raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")
-    return path
-
-
-def _json(path: Path, stage: str) -> dict[str, Any]:
-    try:
-        return json.loads(_existing(path, stage).read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{path} is not valid JSON; remove it and run dvc repro {stage}") from None
-
-
-def _table(path: Path, stage: str) -> pd.DataFrame:
-    _existing(path, stage)
-    try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} can't be read ({reason}); remove it and run dvc repro {stage}") from None
-
-
-def _in_forward_order(layers: pd.DataFrame) -> pd.DataFrame:
-    """Sorts by concept set, similarity function and the network's order of layers."""
-    position = layers["layer"].map({name: number for number, name in enumerate(LAYERS)})
-    keys = ["concept_set", "similarity_fn", "_position"]
-    return layers.assign(_position=position).sort_values(keys, ignore_index=True).drop(columns="_position")

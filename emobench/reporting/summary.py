@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from emobench.edits.family import LEVEL
 from emobench.reporting import tables
-from emobench.reporting.figures.edits import describe, signed
-from emobench.reporting.results import PUBLISHED_EDIT_ACCURACY, Results
-
-LEVEL = 0.05
+from emobench.reporting.published import PUBLISHED_EDIT_ACCURACY
+from emobench.reporting.results import Results
+from emobench.reporting.words import describe, signed
 
 
 @dataclass(frozen=True)

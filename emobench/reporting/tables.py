@@ -3,24 +3,18 @@
 Shares (accuracies, recalls, proportions) are in [0, 1]; differences are edited minus baseline, in points (hundredths).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from emobench.params import LAYERS
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES, set_label
 
 
 def dissections(results: Results) -> Iterator[tuple[str, str]]:
     """The dissections that were made: (concept set, similarity function), the edited one's first."""
     edit = results.params.edit
-    pairs = [
-        (set_label(name), function)
-        for name in results.params.concept_sets
-        for function in results.params.dissect.similarity_fns
-    ]
+    pairs = [(name, function) for name in results.concept_sets for function in results.params.dissect.similarity_fns]
     yield from sorted(pairs, key=lambda pair: pair != (edit.concept_set, edit.similarity_fn))
 
 
@@ -29,19 +23,29 @@ def of_dissection(table: pd.DataFrame, concepts: str, function: str) -> pd.DataF
     return table[(table["concept_set"] == concepts) & (table["similarity_fn"] == function)]
 
 
+def places(results: Results, table: pd.DataFrame) -> list[int]:
+    """Where the layers of a table's rows stand in forward order."""
+    return [results.layer_names.index(layer) for layer in table["layer"]]
+
+
 def null_of(results: Results, layer: str, concepts: str) -> pd.Series:
     """The null of one layer of the trained network, for the function that the edits follow."""
     nulls = of_dissection(results.nulls, concepts, results.params.edit.similarity_fn)
     return nulls[(nulls["network"] == "trained") & (nulls["layer"] == layer)].iloc[0]
 
 
-def top_units(units: pd.DataFrame, count: int) -> pd.DataFrame:
+def top_units(units: pd.DataFrame, count: int, layers: Sequence[str]) -> pd.DataFrame:
     """The ``count`` units with the highest similarity of each layer and dissection, dead ones left out.
+
+    Args:
+        units: the unit table.
+        count: how many of each.
+        layers: in forward order.
 
     Returns:
         The rows of ``units`` in forward order of the layers, best first, with the column ``rank`` (1 is best).
     """
-    position = units["layer"].map({name: number for number, name in enumerate(LAYERS)})
+    position = units["layer"].map({name: number for number, name in enumerate(layers)})
     order = ["_position", "concept_set", "similarity_fn", "similarity", "unit"]
     alive = units[~units["dead"].astype(bool)].assign(_position=position)
     alive = alive.sort_values(order, ascending=[True, True, True, False, True])
@@ -108,8 +112,8 @@ def control_summary(results: Results) -> pd.DataFrame:
     """
     groups = results.controls.groupby(["control_of", "criterion", "arm", "images"], sort=False)["accuracy"]
     table = groups.agg(
-        draws="size", least="min", p05=lambda one: one.quantile(0.05), median="median",
-        p95=lambda one: one.quantile(0.95), largest="max",
+        draws="size", least="min", p05=lambda drawn: drawn.quantile(0.05), median="median",
+        p95=lambda drawn: drawn.quantile(0.95), largest="max",
     )  # fmt: skip
     return table.reset_index().rename(columns={"arm": "kind"})
 
@@ -122,12 +126,12 @@ def differences(results: Results, images: str, metric: str = "accuracy") -> pd.D
     return edits.assign(points=100 * (edits[metric] - base))
 
 
-def per_class(table: np.ndarray) -> pd.DataFrame:
+def per_class(table: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Images, recall, precision and F1 of each class from a confusion matrix (classes, classes); NaN if absent."""
     right, labelled, predicted = table.diagonal().astype(float), table.sum(1), table.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = {"recall": right / labelled, "precision": right / predicted, "f1": 2 * right / (labelled + predicted)}
-    return pd.DataFrame({"class": list(CLASSES), "images": labelled, **columns})
+    return pd.DataFrame({"class": list(classes), "images": labelled, **columns})
 
 
 def verdict_of(results: Results, config_id: str, images: str = "test") -> pd.Series:

@@ -24,13 +24,18 @@ def run(params: Params, layout: Layout) -> None:
     parts = (figures, evidence_figures, edit_figures, control_figures)
     drawings = (picture for part in parts for picture in part.draw(results))
     pictures = list(progress(drawings, desc="draw figures", unit="figure"))
-    shown = {"index.html": render_page(results, pictures, pixels=not results.real_faces).encode()}
+    shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}
     shown |= atlas_files(results, results.profiles, results.effects, pixels=False)
     private = {"index.html": render_page(results, pictures, pixels=True).encode()}
     private |= atlas_files(results, results.profiles, results.effects, pixels=True)
     small = {"layers": results.layers, "configs": results.configs, "verdicts": results.verdicts}
-    small |= {"controls": tables.control_summary(results), "published_grid": published_replay()}
-    small["top_units"] = tables.top_units(results.units, params.report.top_units).drop(columns="top_images")
+    published = published_replay()
+    # DVC waits for the file: where nothing published compares, it has no rows.
+    small |= {"published_grid": published if results.published is not None else published.head(0)}
+    small["controls"] = tables.control_summary(results)
+    small["top_units"] = tables.top_units(results.units, params.report.top_units, results.layer_names).drop(
+        columns="top_images"
+    )
     for name, table in small.items():
         write_csv(layout.reports / f"{name}.csv", table)
     drawn = {f"{picture.name}.svg": picture.svg.encode() for picture in pictures}

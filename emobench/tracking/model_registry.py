@@ -1,8 +1,8 @@
 """The networks worth keeping, in the model registry of the store: the baseline, and the best edit if it improves.
 
-A registered model has the benchmark's name. Each version has its weights (safetensors), the code that runs them, and
-a model card. It is known by the tag ``content``, a digest of weights and card: none is made twice, a lost one is made
-again. Only MlflowClient is used: the tracking URI and the active run of whoever calls stay as they are.
+A registered model has the benchmark's name. Each version has the network (see ``packed``), the code that runs it, and
+a model card. It is known by the tag ``content``, a digest of all of them: none is made twice, a lost one is made again.
+Only MlflowClient is used: the tracking URI and the active run of whoever calls stay as they are.
 """
 
 import dataclasses
@@ -20,12 +20,13 @@ import numpy as np
 from emobench.edits.family import SEARCH
 from emobench.errors import UserError
 from emobench.files import file_digest
+from emobench.networks.sources import WEIGHTS
 from emobench.reporting import tables
-from emobench.reporting.figures.edits import describe, signed
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.text import rendered
+from emobench.reporting.words import MOST_LISTED, architecture, describe, listed, signed
+from emobench.tracking.packed import architecture_file, pack
 from emobench.tracking.tracker import MlflowClient, MlflowException
-from emobench.vocabulary import CLASSES
 
 with warnings.catch_warnings():
     # On import MLflow warns of type hints of its own. It comes last: mlflow_log says how it shall be imported.
@@ -37,26 +38,27 @@ with warnings.catch_warnings():
 
     from emobench.tracking import served_model
 
-SIGNATURE = ModelSignature(
-    Schema([TensorSpec(np.dtype(np.uint8), (-1, 48, 48))]),
-    Schema([TensorSpec(np.dtype(np.float32), (-1, len(CLASSES)))]),
-)
-EXAMPLE = np.zeros((1, 48, 48), np.uint8)
-"""A black picture: nobody's face."""
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
+BUILDERS = ("timm", "torchvision")
+"""Packages that a network needs if its architecture, or the file that it names, names them."""
 LINKS = "mlflow.modelVersions"
 """The tag of a logged model by which MLflow's UI finds the registered versions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network for the registry: the key of its run, its aliases, its weights, its card in Markdown, its tags."""
+    """A network for the registry: the key of its run, its aliases, its folder, its card in Markdown, its tags.
+
+    ``example``: black pictures (1, height, width) or (1, height, width, 3) uint8 as the data have them: nobody's face.
+    """
 
     key: str
     aliases: tuple[str, ...]
-    weights: Path
+    network: Path
     card: str
     tags: dict[str, str]
+    example: np.ndarray
+    classes: int
 
 
 def improving_edit(results: Results) -> str | None:
@@ -86,20 +88,24 @@ def entries(results: Results, folder: Path) -> list[Entry]:
 
 def _entry(results: Results, config_id: str, aliases: tuple[str, ...], folder: Path) -> Entry:
     kind = "baseline" if config_id == results.baseline_id else "edit"
-    weights, card = _weights(results, config_id, folder), model_card(results, config_id)
-    digest = file_digest(weights)
-    content = hashlib.sha256(json.dumps([config_id, digest, card]).encode()).hexdigest()
-    tags = {"content": content, "kind": kind, "config_id": config_id, "weights_sha256": digest}
+    card, network = model_card(results, config_id), folder / kind
+    pack(results.layout.models / "network", _weights(results, config_id, folder), network)
+    files = {path.name: file_digest(path) for path in sorted(network.iterdir())}
+    content = hashlib.sha256(json.dumps([config_id, files, card]).encode()).hexdigest()
+    tags = {"content": content, "kind": kind, "config_id": config_id, "weights_sha256": files[WEIGHTS]}
+    tags["architecture"] = results.network.architecture
     if kind == "edit":
         tags |= {"layer": results.config(config_id)["layer"], "verdict": "improves"}
-    return Entry(f"{kind}/{config_id}", aliases, weights, card, tags)
+    side, channels = results.card.size, results.card.channels
+    example = np.zeros((1, side, side) if channels == 1 else (1, side, side, channels), np.uint8)
+    return Entry(f"{kind}/{config_id}", aliases, network, card, tags, example, len(results.classes))
 
 
 def _weights(results: Results, config_id: str, folder: Path) -> Path:
     """The weights of the baseline and of the chosen edit are kept; any other edit is rebuilt, and checked."""
     models = results.layout.models
     if config_id == results.baseline_id:
-        path, stage = models / "baseline.safetensors", "baseline"
+        path, stage = models / "network" / WEIGHTS, "network"
     elif config_id == results.chosen_id and not results.config(config_id)["arm"].startswith(SEARCH):
         path, stage = models / "edited.safetensors", "edit"
     else:
@@ -114,7 +120,7 @@ def _weights(results: Results, config_id: str, folder: Path) -> Path:
 
 def model_card(results: Results, config_id: str) -> str:
     """What the network is, what it was measured to do, what it is for and what it must not be used for: Markdown."""
-    edited, params = config_id != results.baseline_id, results.params
+    edited, params, data = config_id != results.baseline_id, results.params, results.card
     configs = {images: results.config(config_id, images) for images in results.image_sets}
     measured = [
         {
@@ -125,19 +131,23 @@ def model_card(results: Results, config_id: str) -> str:
         }
         for images, row in configs.items()
     ]
+    recalls = {name: configs["test"][f"recall_{name}"] for name in results.classes}
+    lowest = dict(sorted(recalls.items(), key=lambda item: item[1])[:MOST_LISTED])
     return rendered(
         "model_card.md",
         title=f"{params.name}: {'an edited network' if edited else 'the network as it is'}",
-        what=f"VGGNet, edited: {describe(configs['test'])}." if edited else "VGGNet, the baseline of the benchmark.",
-        classes=CLASSES,
-        real=results.real_faces,
-        label_noise=params.data.synthetic.label_noise,
-        trained=params.baseline.source == "train",
-        precision=results.precision("baseline"),
+        what=f"{architecture(results)}, {'edited: ' + describe(configs['test']) if edited else 'the baseline'}.",
+        data=data,
+        listed=listed(results.classes),
+        fer2013=results.fer2013,
+        label_noise=params.data.synthetic.label_noise if params.data.source == "synthetic" else 0,
+        file=architecture_file(results.network.architecture),
+        trained=params.network.source == "train",
+        precision=results.precision("network"),
         limited=results.limited,
         edited=edited,
         measured=measured,
-        recalls={name: configs["test"][f"recall_{name}"] for name in CLASSES},
+        recalls=recalls if len(recalls) <= MOST_LISTED else lowest,
         verdict=_verdict(results, config_id) if edited else "",
     )
 
@@ -166,7 +176,8 @@ def register(
         alias -> version.
     """
     aliases = _aliases(client, name)
-    known = {one.tags.get("content"): str(one.version) for one in client.search_model_versions(f"name = '{name}'")}
+    versions = client.search_model_versions(f"name = '{name}'")
+    known = {made.tags.get("content"): str(made.version) for made in versions}
     held = {}
     for entry in wanted:
         number = known.get(entry.tags["content"]) or _new_version(client, experiment, name, entry, runs[entry.key])
@@ -204,26 +215,35 @@ def _logged_model(client: MlflowClient, experiment: str, entry: Entry, run_id: s
     """The network among the experiment's models. One whose files may be incomplete gets them again."""
     query = f"tags.content = '{entry.tags['content']}'"
     found: list[Any] = client.search_logged_models([experiment], query)
-    model = next((one for one in found if one.source_run_id == run_id), None)
+    model = next((logged for logged in found if logged.source_run_id == run_id), None)
     if model is None:
         model = client.create_logged_model(experiment, entry.key.partition("/")[0], run_id, entry.tags)
     if str(model.status) != "READY":
         with tempfile.TemporaryDirectory() as folder:
-            save_model(entry.weights, Path(folder) / "model")
+            save_model(entry, Path(folder) / "model")
             client.log_model_artifacts(model.model_id, f"{folder}/model")
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
         model = client.finalize_logged_model(model.model_id, "READY")
     return model
 
 
-def save_model(weights: Path, folder: Path) -> None:
-    """Writes a network as an MLflow model: code, weights, signature, an example and the packages that it needs."""
+def save_model(entry: Entry, folder: Path) -> None:
+    """Writes a network as an MLflow model: code, network, signature, an example and the packages that it needs."""
+    pictures = TensorSpec(entry.example.dtype, (-1, *entry.example.shape[1:]))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, entry.classes))
     mlflow.pyfunc.save_model(
         folder,
         python_model=served_model.__file__,
-        artifacts={"weights": str(weights.resolve())},
-        signature=SIGNATURE,
-        input_example=EXAMPLE,
+        artifacts={"network": str(entry.network.resolve())},
+        signature=ModelSignature(Schema([pictures]), Schema([probabilities])),
+        input_example=entry.example,
         # Given, not inferred: MLflow would load the model in a new process to see what it imports.
-        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _requirements(entry)],
     )
+
+
+def _requirements(entry: Entry) -> list[str]:
+    """The packages that a network needs, beside emobench."""
+    words = entry.tags["architecture"]
+    words += "".join(path.read_text(encoding="utf-8") for path in sorted(entry.network.glob("*.py")))
+    return [*REQUIREMENTS, *(name for name in BUILDERS if name in words)]

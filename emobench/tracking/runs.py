@@ -22,7 +22,6 @@ from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
@@ -69,12 +68,12 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
     for name, config_id in shown.items():
         for images in results.image_sets if config_id is not None else ():
             metrics[f"{name}_{images}_accuracy"] = results.config(config_id, images)["accuracy"]
-    for name in ("audit", "clip", "proof"):
+    for name in ("audit", "clip", "held_out"):
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
     # Which one "auto" became on the machine that trained.
-    tags |= {f"{name}_precision": results.precision(name) for name in ("baseline", "clip")}
+    tags |= {f"{name}_precision": results.precision(name) for name in ("network", "clip")}
     tags["protocol"] = _protocol(results.verdicts["selected_on"].unique())
     if results.chosen_id is not None:
         tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]
@@ -87,7 +86,7 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
 
 
 def _protocol(selected_on: Iterable[str]) -> str:
-    return ", ".join(PROTOCOLS[one] for one in selected_on)
+    return ", ".join(PROTOCOLS[name] for name in selected_on)
 
 
 def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -155,7 +154,7 @@ def _classifier(
         images = row["images"]
         wanted = set(row) - {*SETTINGS, "images"} if images == "test" else HEADLINES & set(row)
         metrics |= {f"{images}_{name}": row[name] for name in row if name in wanted}
-        compared = ["accuracy", *(f"recall_{name}" for name in CLASSES if images == "test")]
+        compared = ["accuracy", *(f"recall_{name}" for name in results.classes if images == "test")]
         metrics |= {f"{images}_delta_{name}": row[name] - base[images][name] for name in compared}
     if results.published is not None:
         metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
@@ -165,7 +164,7 @@ def _classifier(
     for row in tested:
         metrics |= {f"{row['images']}_{name}": row[name] for name in JUDGED if name in row}
         if row["images"] == "test":
-            selected = list(dict.fromkeys(one["selected_on"] for one in tested))
+            selected = list(dict.fromkeys(judged["selected_on"] for judged in tested))
             tags |= {"verdict": row["verdict"], "selected_on": ", ".join(selected), "protocol": _protocol(selected)}
     files, pictures = _files(results, config_id, shown.get(config_id))
     kind = "baseline" if config_id == results.baseline_id else "edit"
@@ -176,21 +175,25 @@ def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[st
     """Confusion matrices of every image set as numbers; of a shown network also a table by class and a picture."""
     pictures = {}
     counts = {images: results.confusion(config_id, images) for images in results.image_sets}
-    matrices = {"classes": list(CLASSES), "rows": "true class"}
+    matrices = {"classes": list(results.classes), "rows": "true class"}
     matrices |= {images: table.tolist() for images, table in counts.items()}
     files = {"confusion.json": json.dumps(matrices).encode()}
     if shown is not None:
-        files["per_class_test.csv"] = tables.per_class(counts["test"]).to_csv(index=False, float_format="%.6g").encode()
+        files["per_class_test.csv"] = (
+            tables.per_class(counts["test"], results.classes).to_csv(index=False, float_format="%.6g").encode()
+        )
         if results.params.track.pictures:
             base = None if config_id == results.baseline_id else results.confusion(results.baseline_id)
-            pictures["confusion_test.png"] = lambda: confusion_picture("confusion", shown, counts["test"], base).png()
+            pictures["confusion_test.png"] = lambda: confusion_picture(
+                "confusion", shown, results.classes, counts["test"], base
+            ).png()
     return files, pictures
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers among the values as floats: MLflow compares nothing else."""
+    """The finite numbers among the values as floats, which is all that MLflow compares, by names in its alphabet."""
     return {
-        name: float(value)
+        re.sub(r"[^\w .:/-]", "_", name): float(value)
         for name, value in values.items()
         if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     }
@@ -214,6 +217,7 @@ def run_files(results: Results, config_ids: Sequence[str]) -> dict[str, bytes]:
         "named": {name: config_id for name, config_id in named.items() if config_id in config_ids},
         "image_rows": rows.tolist(),
         "images_digest": imageset.digest(),
+        "classes": list(results.classes),
         "labels": imageset.labels[rows].tolist(),
         "positions": sets,
     }

@@ -92,7 +92,7 @@ def audit(folder: Path, size: int) -> tuple[Work, Work]:
 def record(folder: Path, size: int) -> tuple[Work, Work]:
     from small_network import small_vggnet
 
-    from emobench.networks.activations import record_folder
+    from emobench.networks.record_folder import record_folder
     from emobench.networks.vggnet import LAYERS
 
     network, options = small_vggnet(WIDTH), {"pool": "avg", "tokens": "mean", "batch_size": 256}

@@ -94,7 +94,7 @@ def recording(folder: Path) -> Part:
     """All layers recorded into files, the pictures made to inputs included; against the bare forward pass."""
     from small_network import small_vggnet
 
-    from emobench.networks.activations import record_arrays
+    from emobench.networks.record_folder import record_arrays
 
     count, network = 4 * 256, small_vggnet(WIDTH)
     network.channels_last()

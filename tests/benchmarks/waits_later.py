@@ -23,7 +23,7 @@ def dissecting(folder: Path) -> Part:
     from emobench.concepts.scores import concept_scores
     from emobench.dissection.network import Images, dissect_networks
     from emobench.faces.imageset import ImageSet
-    from emobench.networks.activations import record_folder
+    from emobench.networks.record_folder import record_folder
     from emobench.networks.vggnet import LAYERS
     from emobench.vocabulary import concept_classes, concept_set
     from emobench.vocabulary.class_names import BASIC

@@ -48,4 +48,4 @@ def test_two_edits_can_be_compared(visit, server, logged):
         assert text in words
     assert "0.6942" not in words
     page.get_by_text("Parallel Coordinates Plot").wait_for()
-    assert page.locator("svg text", has_text="test_accuracy").count() > 0
+    page.locator("svg text", has_text="test_accuracy").first.wait_for()

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reporting.small_atlas import SETS, small_data, small_tables
+from reporting.small_atlas import SETS, VOCABULARY, small_data, small_tables
 
 from emobench.reporting import atlas, packing
-from emobench.vocabulary import CLASSES, concept_classes
+from emobench.vocabulary.class_names import BASIC
 
 pytestmark = pytest.mark.browser
 SIZES = {"conv1a": 64, "lin1": 1500, "lin2": 1500, "lin3": 7}
@@ -30,7 +30,7 @@ def address(tmp_path_factory) -> str:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     for name, more in {"bare": {}, "shown": {"images": found}}.items():
-        text = atlas.render_atlas(small_data(SIZES) | more, name="small", real_faces=False)
+        text = atlas.render_atlas(small_data(SIZES) | more, name="small", pictures="drawn faces", private=False)
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return (folder / "bare.html").as_uri()
 
@@ -70,7 +70,7 @@ def test_opens_with_the_rows_in_sight_only(visit, address, tables):
 def test_filters_leave_the_units_that_fit(visit, address, tables):
     page = visit(address + "#sort=unit")
     table = tables[0][tables[0]["concept_set"] == "expressions"]
-    speaks = table["description"].map(lambda name: "sad" in concept_classes()[name])
+    speaks = table["description"].map(lambda name: "sad" in VOCABULARY.every[name])
     filters = [
         ("layer", "lin2", table["layer"] == "lin2"),
         ("description", "smile", table["description"] == "smile"),
@@ -161,7 +161,7 @@ def test_a_click_opens_a_unit_with_all_that_is_known_of_it(visit, address, table
     place = units.index[: len(units) // 2].get_loc("lin2/123")
     bars = rows(page, "#unit .bars tr")
     means, similarity = bars[:7], bars[7:]
-    assert [cells[0] for cells in means] == list(CLASSES)
+    assert [cells[0] for cells in means] == list(BASIC)
     assert [number(cells[2]) for cells in means] == pytest.approx(profiles["class_activation"][place], abs=0.03)
     expected = dict(
         zip(profiles["concepts_expressions"], profiles["similarity_expressions"][place].astype(float), strict=True)

@@ -152,7 +152,7 @@ def test_what_is_nothing_to_compare_is_told(tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     good = write(tmp_path, FEW)
     for name, message in {
-        "empty": "holds no results; expected baseline.json",
+        "empty": "holds no results; expected network.json",
         "nix": "'nix' is nothing to compare; expected a report folder",
         "runs:/short": "is nothing to compare",
         "0" * 32: f"no MLflow run {'0' * 32}: there is no store",
@@ -188,6 +188,41 @@ def test_the_forms_say_the_same(tmp_path) -> None:
         assert f"{found.rows[0]['difference']:+.5f}" in found.text(form)
 
 
+def test_recalls_of_any_classes_have_intervals(tmp_path) -> None:
+    for name, wrong in (("a", FEW), ("b", MANY)):
+        reports = Path(write(tmp_path / name, wrong))
+        classes = ["slightly bored", *small.BASIC[1:]]
+        card = tmp_path / name / "data" / "demo" / "dataset.json"
+        card.write_text(json.dumps({"classes": classes}))
+        measured = json.loads((reports / "network.json").read_text())
+        labels = small.index()["label"].to_numpy()[5 + small.VAL : -small.REMOVED]
+        right = small.answers(wrong)[small.VAL : -small.REMOVED] == labels
+        measured["test"]["recall_slightly bored"] = right[labels == 0].mean()
+        (reports / "network.json").write_text(json.dumps(measured))
+    found = differ(tmp_path / "a" / "reports", tmp_path / "b" / "reports", patterns=["*recall*"])
+    [row] = found.rows
+    assert (row["metric"], row["test"]) == ("baseline_test_recall_slightly bored", "paired")
+    assert row["low"] <= row["difference"] <= row["high"] <= 0
+
+
+def test_results_of_earlier_versions_are_read_by_their_names(tmp_path) -> None:
+    before, after = Path(write(tmp_path / "a", FEW)), Path(write(tmp_path / "b", MANY))
+    (before / "network.json").rename(before / "baseline.json")
+    known = {"emotions": {"wpmi": {"own_class": 6, "units": 7}}}
+    (before / "proof.json").write_text(json.dumps({"lin3": known, "trained": {"lin2": {"described": 0.7}}}))
+    known["emotions"]["wpmi"]["own_class"] = 5
+    answer = {"output_layer": {"layer": "lin3", "concept_sets": known}, "trained": {"lin2": {"described": 0.6}}}
+    (after / "held_out.json").write_text(json.dumps(answer))
+    for one, other, sign in ((before, after, -1), (after.parent, before.parent, 1)):
+        moved = {row["metric"]: row["difference"] for row in differ(one, other).rows}
+        assert moved["held_out_output_layer_concept_sets_emotions_wpmi_own_class"] == sign
+        assert moved["held_out_trained_lin2_described"] == pytest.approx(sign * 0.1)
+        assert moved["baseline_test_accuracy"] == pytest.approx(sign * 15 / 68)
+    (before / "proof.json").write_text("{")
+    with pytest.raises(UserError, match="^proof.json of benchmark demo is not valid JSON"):
+        differ(before, after)
+
+
 def git(root: Path, *arguments: str) -> None:
     who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
@@ -203,7 +238,12 @@ def repository(tmp_path) -> Path:
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     (root / ".gitignore").write_text("/artifacts\n/data\n")
     for wrong in (FEW, MANY):
-        write(root, wrong)
+        reports = Path(write(root, wrong))
+        # The first commit is an earlier version's.
+        if wrong is FEW:
+            (reports / "network.json").rename(reports / "baseline.json")
+        else:
+            (reports / "baseline.json").unlink()
         outs = [_cached(root, path) for part in ("artifacts", "data") for path in sorted((root / part).rglob("*.*"))]
         (root / "dvc.lock").write_text(yaml.dump({"schema": "2.0", "stages": {"edit": {"cmd": "x", "outs": outs}}}))
         git(root, "add", "-A")
@@ -240,7 +280,7 @@ def test_git_revisions_without_cache_or_dvc_have_counts(repository) -> None:
     assert differ("HEAD", "reports/demo", repository).rows == []
     git(repository, "rm", "-r", "-q", "reports")
     git(repository, "commit", "-q", "-m", "none")
-    with pytest.raises(UserError, match=r"git revision HEAD has no reports/<name>/baseline.json"):
+    with pytest.raises(UserError, match=r"git revision HEAD has no reports/<name>/network.json"):
         differ("HEAD~1", "HEAD", repository)
 
 

@@ -5,23 +5,45 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kinds import VGG, network_of
 
 from emobench.concepts.scores import ConceptScores
-from emobench.dissection.evidence import SHOWN, description_evidence, evidence, layer_metrics, own_class_units, profiles
+from emobench.dissection.evidence import (
+    SHOWN,
+    HeldOut,
+    description_evidence,
+    evidence,
+    layer_metrics,
+    output_evidence,
+    own_class_units,
+    profiles,
+)
 from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.files import write_json
 from emobench.params import load_params
 from emobench.settings.edit import Edit
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 EDIT = load_params("emobench/presets/demo.yaml").edit
+CARD = dataclasses.replace(network_of(VGG).card, recorded=("lin1", "lin2", "lin3"))
+KNOWN = {"card": CARD, "sets": {"expressions": ("smile", "frown"), "emotions": BASIC}, "seed": 0}
 
 
-def test_own_class_units_counts_lin3_only() -> None:
-    last = pd.DataFrame({"layer": "lin3", "unit": range(7), "description": ["angry", "fear", *CLASSES[2:]]})
-    other = pd.DataFrame({"layer": "lin2", "unit": [0], "description": ["angry"]})
-    assert own_class_units(pd.concat([last, other])) == {"own_class": 6, "units": 7}
+def test_own_class_units_counts_what_a_set_can_name() -> None:
+    last = pd.DataFrame({"unit": range(7), "description": ["angry", "fear", *BASIC[2:]]})
+    assert own_class_units(last, BASIC, BASIC) == {"own_class": 6, "units": 7}
+    assert own_class_units(last, ("none", *BASIC[1:]), BASIC) == {"own_class": 5, "units": 6}
+
+
+def test_a_unit_stands_for_the_models_own_output() -> None:
+    outputs = ("contempt", "happy", "angry")
+    card = dataclasses.replace(network_of(VGG).card, classes=("angry", "happy"), outputs=outputs)
+    card = dataclasses.replace(card, layers=(*card.layers[:-1], dataclasses.replace(card.layers[-1], units=3)))
+    units = pd.DataFrame({"unit": range(3), "description": ["happy", "happy", "angry"]})
+    units = units.assign(layer="lin3", concept_set="few", similarity_fn="wpmi")
+    found = output_evidence(units, card, {"few": ["angry", "happy"], "other": ["smile"]})
+    assert found == {"layer": "lin3", "concept_sets": {"few": {"wpmi": {"own_class": 2, "units": 2}}}}
 
 
 def test_true_descriptions_score_above_random_ones(tmp_path) -> None:
@@ -32,12 +54,13 @@ def test_true_descriptions_score_above_random_ones(tmp_path) -> None:
     for layer in ("lin1", "lin2"):
         np.save(tmp_path / f"{layer}.npy", annotations[["a", "b", "c", "a"]].to_numpy())
     described = {"layer": ["lin1"] * 4 + ["lin2"] * 4, "description": ["a", "b", "c", "hat"] * 2}
-    found = description_evidence(pd.DataFrame(described), annotations, tmp_path, "x", np.arange(100, 400), seed=0)
+    held = HeldOut(annotations, "x", np.arange(100, 400))
+    found = description_evidence(pd.DataFrame(described), held, tmp_path, ["lin1", "lin2"], seed=0)
     assert found["lin1"]["units"] == 3, "a description that nobody measured is left out"
     assert found["lin1"]["described"] == pytest.approx(1)
     assert found["lin2"]["random"] < 0.9
     table = pd.DataFrame({"layer": ["lin1"], "description": ["hat"]})
-    assert description_evidence(table, annotations, tmp_path, "x", np.arange(9), seed=0) == {}
+    assert description_evidence(table, held, tmp_path, ["lin1"], seed=0) == {}
 
 
 @pytest.fixture
@@ -78,11 +101,11 @@ def unit_table() -> pd.DataFrame:
     rows = []
     for function in ("cos_similarity", "wpmi"):
         first, second = (0, 1) if function == "cos_similarity" else (1, 0)
-        for concept_set, names in (("expressions", ("smile", "frown")), ("emotions", CLASSES)):
-            last = [names[first], names[second], *CLASSES[2:]] if names == CLASSES else ["smile"] * 7
+        for concept_set, names in (("expressions", ("smile", "frown")), ("emotions", BASIC)):
+            last = [names[first], names[second], *BASIC[2:]] if names == BASIC else ["smile"] * 7
             for layer, described in (("lin1", names[:2]), ("lin2", (names[first], names[second])), ("lin3", last)):
                 key = {"layer": layer, "concept_set": concept_set, "similarity_fn": function}
-                rows += [key | {"unit": unit, "description": one} for unit, one in enumerate(described)]
+                rows += [key | {"unit": unit, "description": word} for unit, word in enumerate(described)]
     return pd.DataFrame(rows)
 
 
@@ -91,28 +114,38 @@ def choice(concept_set: str, function: str) -> Edit:
 
 
 def test_the_known_answer_of_every_set_that_names_classes(case) -> None:
-    found = evidence(*case, edit=choice("expressions", "wpmi"), seed=0)
-    assert found["lin3"] == {
-        "emotions": {"cos_similarity": {"own_class": 7, "units": 7}, "wpmi": {"own_class": 5, "units": 7}}
+    found = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN)
+    assert found["output_layer"] == {
+        "layer": "lin3",
+        "concept_sets": {
+            "emotions": {"cos_similarity": {"own_class": 7, "units": 7}, "wpmi": {"own_class": 5, "units": 7}}
+        },
     }
 
 
 def test_the_edits_set_and_function_are_held_against_the_annotations(case) -> None:
-    right = evidence(*case, edit=choice("expressions", "cos_similarity"), seed=0)
+    right = evidence(*case, edit=choice("expressions", "cos_similarity"), **KNOWN)
     for network in ("trained", "untrained"):
         for layer in ("lin1", "lin2"):
             assert right[network][layer]["described"] == 1, "train and removed images, where it is wrong, don't count"
             assert right[network][layer]["units"] == 2
-    wrong = evidence(*case, edit=choice("expressions", "wpmi"), seed=0)
+    wrong = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN)
     assert wrong["trained"]["lin1"]["described"] == 1
     assert wrong["trained"]["lin2"]["described"] < 0.8
-    assert evidence(*case, edit=choice("emotions", "wpmi"), seed=0)["trained"] == {}
+    assert evidence(*case, edit=choice("emotions", "wpmi"), **KNOWN)["trained"] == {}
 
 
 def test_without_annotations_only_the_known_answer_stays(case) -> None:
     units, imageset, annotations, recordings = case
-    found = evidence(units, imageset, annotations * np.nan, recordings, edit=choice("expressions", "wpmi"), seed=0)
-    assert set(found) == {"lin3"}
+    found = evidence(units, imageset, annotations * np.nan, recordings, edit=choice("expressions", "wpmi"), **KNOWN)
+    assert set(found) == {"output_layer"}
+
+
+def test_without_a_recorded_output_layer_there_is_no_known_answer(case) -> None:
+    hidden = dataclasses.replace(KNOWN["card"], recorded=("lin1",))
+    found = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN | {"card": hidden})
+    assert set(found) == {"trained", "untrained"}
+    assert set(found["trained"]) == {"lin1"}
 
 
 def test_layer_metrics_are_those_of_one_function() -> None:

@@ -9,7 +9,8 @@ from emobench.errors import UserError
 from emobench.functional.faithfulness import METRICS
 from emobench.functional.similarity import scores as similarity
 from emobench.functional.similarity.scores import top_images
-from emobench.params import SIMILARITY_FNS, load_params
+from emobench.params import load_params
+from emobench.settings.dissect import SIMILARITY_FNS
 
 DISSECT = load_params("emobench/presets/demo.yaml").dissect
 

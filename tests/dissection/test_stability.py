@@ -11,7 +11,7 @@ from emobench.params import load_params
 DEMO = load_params("emobench/presets/demo.yaml").dissect
 FUNCTIONS = ("cos_similarity_cubed", "rank_reorder", "wpmi")
 WPMI = dataclasses.replace(DEMO.wpmi, top_k=12)
-DISSECT = dataclasses.replace(DEMO, wpmi=WPMI, null_draws=50)
+DISSECT = dataclasses.replace(DEMO, wpmi=WPMI, null_draws=100)
 TOP_K = 20
 Case = tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, dict[str, Scorer]]]
 

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+from kinds import LAYERS
 
-from emobench.params import LAYERS
-from emobench.reporting.atlas import atlas_data
-from emobench.vocabulary import concept_set
+from emobench.reporting.atlas import Shown, atlas_data
+from emobench.vocabulary.card import vocabulary_of
+from emobench.vocabulary.class_names import BASIC
 
 SETS = ("expressions", "emotions")
+VOCABULARY = vocabulary_of(SETS, BASIC)
+SHOWN = Shown("soft_wpmi", 0.0, 0.05, SETS, LAYERS, BASIC, VOCABULARY.every)
 SCORES = [f"{source}_{name}" for source in ("clip", "measured") for name in ("f1", "iou", "pearson", "cosine", "auprc")]
 FULL = dict(zip(LAYERS, (64, 64, 128, 128, 256, 256, 512, 512, 4096, 4096, 7), strict=True))
 """Units of the network of width 1.0."""
@@ -27,7 +30,7 @@ def small_tables(sizes: dict[str, int], *, seed: int = 0, held_out: bool = True)
     profiles = {"class_activation": generator.normal(size=(count, 7)).astype(np.float32)}
     parts = []
     for name in SETS:
-        concepts = np.array(concept_set(name))
+        concepts = np.array(VOCABULARY.concepts(name))
         similarity = generator.normal(-30, 20, (count, len(concepts))).astype(np.float16)
         profiles |= {f"similarity_{name}": similarity, f"concepts_{name}": concepts}
         order = np.argsort(-similarity.astype(float), axis=1, kind="stable")
@@ -58,4 +61,4 @@ def small_tables(sizes: dict[str, int], *, seed: int = 0, held_out: bool = True)
 def small_data(sizes: dict[str, int], **options):
     """The data of the page from made-up tables."""
     units, profiles, effects = small_tables(sizes, **options)
-    return atlas_data(units, profiles, effects, function="soft_wpmi", tau=0.0, level=0.05, concept_sets=SETS)
+    return atlas_data(units, profiles, effects, SHOWN)

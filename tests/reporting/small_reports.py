@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 VAL, TEST, REMOVED, LEAKS = 30, 70, 2, 10
 CHOSEN, PAPER = "lin2-weight_norm-f2.00", "lin2-similarity-f1.50"
@@ -49,7 +49,7 @@ def write_benchmark(
     accuracy = {key: {images: one.mean() for images, one in sets.items()} for key, sets in right.items()}
     base = {images: {"images": len(right["baseline"][images]), "accuracy": value, "nll": 2 - value}
             for images, value in accuracy["baseline"].items()}  # fmt: skip
-    _json(reports / "baseline.json", {"limited": limited, **base})
+    _json(reports / "network.json", {"limited": limited, **base})
     edits = {f"{key}_edit": {"config_id": NETWORKS[key], **accuracy[key]} for key in preds if key != "baseline"}
     _json(reports / "compare.json", {"limited": limited, "baseline": accuracy["baseline"], **edits})
     _json(reports / "clip.json", {"mean_auroc": 0.9, "limited": limited})
@@ -74,7 +74,7 @@ def _config(key: str, images: str, accuracy: float) -> dict:
     arm, tau, factor = settings.get(key, ("similarity", 0.0, 1.5))
     row = {"config_id": NETWORKS[key], "images": images, "arm": arm, "layer": "lin2", "tau": tau, "factor": factor}
     metrics = {"accuracy": accuracy, "nll": 2 - accuracy, "temperature": 1.1}
-    recalls = dict.fromkeys([f"recall_{name}" for name in CLASSES], accuracy)
+    recalls = dict.fromkeys([f"recall_{name}" for name in BASIC], accuracy)
     return row | {"control_of": None, "n_up": 3, "status": "ok"} | metrics | recalls
 
 

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from kinds import LAYERS
 from PIL import Image
-from reporting.small_atlas import FULL, SETS, small_data, small_tables
+from reporting.small_atlas import FULL, SETS, SHOWN, small_data, small_tables
 from reporting.small_results import small_params, write_results
 
 from emobench.errors import UserError
-from emobench.params import LAYERS
 from emobench.reporting import atlas, packing
 from emobench.reporting.results import Results
 
 SIZES = dict.fromkeys(LAYERS, 6)
-OPTIONS = {"function": "soft_wpmi", "tau": 0.0, "level": 0.05, "concept_sets": SETS}
+ABOUT = {"name": "small", "pictures": "drawn faces", "private": False}
 
 
 def codes(column) -> list[int]:
@@ -95,20 +95,20 @@ def test_similarities_come_back_finest_near_the_best():
 
 def test_every_unit_is_there_in_the_networks_order_whatever_the_tables_order():
     units, profiles, effects = small_tables(SIZES)
-    data = atlas.atlas_data(units, profiles, effects, **OPTIONS)
+    data = atlas.atlas_data(units, profiles, effects, SHOWN)
     layers = [LAYERS[int(value)] for value in unpacked(data["layer"])]
     assert [f"{layer}/{unit}" for layer, unit in zip(layers, codes(data["unit"]), strict=True)] == [
         f"{layer}/{unit}" for layer in LAYERS for unit in range(6)
     ]
     mixed = units.sample(frac=1, random_state=1)
-    again = atlas.atlas_data(mixed, profiles, effects.sample(frac=1, random_state=1), **OPTIONS)
-    pages = [atlas.render_atlas(one, name="small", real_faces=False) for one in (data, again)]
+    again = atlas.atlas_data(mixed, profiles, effects.sample(frac=1, random_state=1), SHOWN)
+    pages = [atlas.render_atlas(held, **ABOUT) for held in (data, again)]
     assert pages[0] == pages[1]
 
 
 def test_columns_hold_the_tables_numbers():
     units, profiles, effects = small_tables(SIZES)
-    data = atlas.atlas_data(units, profiles, effects, **OPTIONS)
+    data = atlas.atlas_data(units, profiles, effects, SHOWN)
     assert [one["name"] for one in data["sets"]] == list(SETS)
     for one in data["sets"]:
         table = units[units["concept_set"] == one["name"]]
@@ -127,14 +127,14 @@ def test_columns_hold_the_tables_numbers():
 
 def test_columns_that_are_not_there_are_not_shown():
     units, profiles, effects = small_tables(SIZES, held_out=False)
-    data = atlas.atlas_data(units.drop(columns="clarity"), {}, effects.head(0), **OPTIONS)
+    data = atlas.atlas_data(units.drop(columns="clarity"), {}, effects.head(0), SHOWN)
     keys = ["similarity", "margin", "label_accuracy", "chance", "lift", "polysemanticity"]
     assert [column["key"] for column in data["columns"]] == keys
     assert not {"significant", "profile"} & set(data["sets"][0])
     assert "activation" not in data
-    assert "What the columns mean" in atlas.render_atlas(data, name="small", real_faces=False)
+    assert "What the columns mean" in atlas.render_atlas(data, **ABOUT)
     unmeasured = small_tables(SIZES)[0].assign(measured_f1=np.nan)
-    shown = {column["key"] for column in atlas.atlas_data(unmeasured, profiles, effects, **OPTIONS)["columns"]}
+    shown = {column["key"] for column in atlas.atlas_data(unmeasured, profiles, effects, SHOWN)["columns"]}
     assert {"clip_f1", "measured_iou", "delta_nll"} < shown
     assert "measured_f1" not in shown
 
@@ -143,19 +143,21 @@ def test_tables_of_other_units_are_refused():
     units, profiles, effects = small_tables(SIZES)
     short = profiles | {"similarity_emotions": profiles["similarity_emotions"][:-1]}
     with pytest.raises(UserError, match=r"^profiles.npz holds 65 units, units.parquet 66; run dvc repro dissect$"):
-        atlas.atlas_data(units, short, effects, **OPTIONS)
+        atlas.atlas_data(units, short, effects, SHOWN)
     with pytest.raises(UserError, match=r"units.parquet holds other units for each concept set"):
-        atlas.atlas_data(units.iloc[:-1], profiles, effects, **OPTIONS)
+        atlas.atlas_data(units.iloc[:-1], profiles, effects, SHOWN)
 
 
 def test_ten_thousand_units_stay_small_and_the_same_to_the_byte():
-    pages = [atlas.render_atlas(small_data(FULL), name="full", real_faces=True).encode() for _ in range(2)]
+    pages = [
+        atlas.render_atlas(small_data(FULL), name="full", pictures="photos", private=True).encode() for _ in range(2)
+    ]
     assert pages[0] == pages[1]
     assert len(pages[0]) < 1_500_000
 
 
 def test_page_needs_nothing_else_and_holds_no_pixel():
-    page = atlas.render_atlas(small_data(SIZES), name="small", real_faces=True)
+    page = atlas.render_atlas(small_data(SIZES), name="small", pictures="photos", private=True)
     links = re.findall(r"(?:href|src)=\"([^\"]*)\"", page)
     assert set(links) == {"#", "data:,", "index.html"}
     assert not re.search(r"https?:|@import|fetch\(|XMLHttp|<img|data:image|webp", page)
@@ -166,8 +168,8 @@ def test_page_needs_nothing_else_and_holds_no_pixel():
 def test_text_from_files_cannot_leave_its_place():
     units, profiles, effects = small_tables(SIZES)
     units["description"] = "</script><script>alert(1)</script>"
-    data = atlas.atlas_data(units, profiles, effects, **OPTIONS)
-    page = atlas.render_atlas(data, name="<b>small</b>", real_faces=False)
+    data = atlas.atlas_data(units, profiles, effects, SHOWN)
+    page = atlas.render_atlas(data, name="<b>small</b>", pictures="<b>mine</b>", private=False)
     assert page.count("<script") == 2
     assert "<b>" not in page
     held = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1]

@@ -9,10 +9,10 @@ from markupsafe import escape
 from reporting.small_results import small_params, write_results
 
 from emobench.functional.paired import mcnemar
+from emobench.reporting import edit_tables, layer_tables, tables
 from emobench.reporting import page as html
 from emobench.reporting import page_tables as views
 from emobench.reporting import summary as answer
-from emobench.reporting import tables
 from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
@@ -168,9 +168,9 @@ def test_controls_are_not_edits_and_stand_beside_them(results):
     sentence = answer.controls_sentence(results, tables.verdict_of(results, results.chosen_id))
     assert "40 % do worse on test" in sentence
     assert "321 configurations" in sentence
-    board = control_figures.leaderboard_table(results)
+    board = edit_tables.leaderboard_table(results)
     assert [len(row) for row in board.rows] == [len(board.head)] * 3
-    assert len(control_figures.published_table().rows) > 3
+    assert len(edit_tables.published_table().rows) > 3
 
 
 def test_volcano_p_values_are_the_exact_mcnemar_ones(results):
@@ -235,7 +235,7 @@ def test_strip_shows_the_images_side_by_side():
 
 
 def test_tables_hold_the_measured_numbers(results):
-    layers = views.layer_table(results, "expressions", "soft_wpmi")
+    layers = layer_tables.layer_table(results, "expressions", "soft_wpmi")
     first = dict(zip(layers.head, layers.rows[0], strict=True))
     row = results.layers.query("layer == 'conv1a' and concept_set == 'expressions'").iloc[0]
     assert first["share"] == f"{row['prop_interp']:.1%}"
@@ -245,26 +245,26 @@ def test_tables_hold_the_measured_numbers(results):
     assert first["AUPRC"] == f"{row['measured_auprc_described']:.3f}"
     ranking = views.ranking_table(results)
     assert ranking.rows[-1][:2] == ["tearful eyes", "–"]
-    verdicts = views.verdicts_table(results)
+    verdicts = edit_tables.verdicts_table(results)
     assert [len(row) for row in verdicts.rows] == [len(verdicts.head)] * 9
     assert verdicts.rows[0][-1] == "+2.00 [−5.00, +8.00]"
-    assert ["lin2", "trained", "0.810", "0.500", "11"] in views.proof_table(results.metrics("proof")).rows
-    edits = views.edits_table(results)
+    assert ["lin2", "trained", "0.810", "0.500", "11"] in layer_tables.held_out_table(results.metrics("held_out")).rows
+    edits = edit_tables.edits_table(results)
     assert len(edits.rows) == 4 * (1 + len(results.shown_edits()))
     assert ["a: b", "1,200"] in views.metrics_table("", {"a": {"b": 1200}}).rows
 
 
 def test_evidence_tables_hold_the_measured_numbers(results):
-    assert evidence_figures.known_answer_table(results).rows == [["emotions", "soft_wpmi", "6 of 7"]]
-    overview = evidence_figures.overview_table(results)
+    assert layer_tables.known_answer_table(results).rows == [["emotions", "soft_wpmi", "6 of 7"]]
+    overview = layer_tables.overview_table(results)
     assert len(overview.rows) == len(results.layers)
     row = results.layers.iloc[3]
     shown = overview.rows[3]
     assert shown[:3] == [row["layer"], row["concept_set"], row["similarity_fn"]]
     assert f"{row['measured_auprc_described']:.3f}" in shown
-    truth = evidence_figures.truth_table(results)
+    truth = layer_tables.truth_table(results)
     assert truth.rows[0][1:] == ["soft_wpmi", "110", "30.0%", "4.0%", "50.0%", "12.0%"]
-    coherence = evidence_figures.coherence_table(results)
+    coherence = layer_tables.coherence_table(results)
     assert [len(row) for row in coherence.rows] == [7] * 11
 
 

@@ -6,6 +6,7 @@ from reporting.small_results import small_params, write_results
 from emobench.errors import UserError
 from emobench.reporting import tables
 from emobench.reporting.results import Results
+from emobench.vocabulary.class_names import BASIC
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_published_accuracy_stands_beside_fer2013_only(results):
         ("artifacts/small/units.parquet", "dissect", lambda r: r.units),
         ("artifacts/small/predictions.npy", "edit", lambda r: r.predictions),
         ("reports/small/clip.json", "clip", lambda r: r.metrics("clip")),
-        ("reports/small/history.csv", "baseline", lambda r: r.plot("history")),
+        ("reports/small/history.csv", "network", lambda r: r.plot("history")),
     ],
 )
 def test_missing_file_names_the_stage(tmp_path, path, stage, read):
@@ -80,7 +81,7 @@ def test_layers_are_in_forward_order_whatever_the_file_says(results, tmp_path):
 
 
 def test_top_units_are_the_most_similar_living_ones(results):
-    top = tables.top_units(results.units, 2)
+    top = tables.top_units(results.units, 2, results.layer_names)
     assert list(dict.fromkeys(top["layer"])) == list(dict.fromkeys(results.layers["layer"]))
     for (layer, name), rows in top.groupby(["layer", "concept_set"]):
         units = tables.of_dissection(results.units, name, "soft_wpmi")
@@ -116,7 +117,7 @@ def test_per_class_of_an_absent_class_is_nan():
     table = np.zeros((7, 7), int)
     table[0, :2] = [3, 1]
     table[1, 1] = 4
-    found = tables.per_class(table).set_index("class")
+    found = tables.per_class(table, BASIC).set_index("class")
     assert found.loc["angry", "recall"] == 0.75
     assert found.loc["disgust", "precision"] == 0.8
     assert found.loc["angry", "f1"] == pytest.approx(6 / 7)

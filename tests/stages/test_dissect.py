@@ -1,103 +1,38 @@
-"""From drawn faces to descriptions: the stages prepare, annotate, baseline, record and dissect on a tiny benchmark."""
+"""The stage dissect on tiny benchmarks: the seed's network on drawn faces, and a user's own on other pictures."""
 
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kinds import FIVE
+from tiny_run import tiny_run
 
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
-from emobench.files import file_digest
+from emobench.files import write_json
 from emobench.layout import Layout
-from emobench.networks.loading import load_network
-from emobench.params import LAYERS, Params, load_params
-from emobench.stages import annotate, baseline, dissect, prepare, record
-from emobench.vocabulary import CLASSES, concept_set
-
-DEMO = load_params(Path(__file__).parents[2] / "emobench" / "presets" / "demo.yaml")
-
-
-def tiny_params() -> Params:
-    return dataclasses.replace(
-        DEMO,
-        data=dataclasses.replace(
-            DEMO.data, synthetic=dataclasses.replace(DEMO.data.synthetic, train=150, val=60, test=60)
-        ),
-        baseline=dataclasses.replace(DEMO.baseline, width=1 / 32, epochs=1, batch_size=50),
-        dissect=dataclasses.replace(
-            DEMO.dissect, soft_wpmi=dataclasses.replace(DEMO.dissect.soft_wpmi, top_k=20), null_draws=200, resamples=2
-        ),
-    )
-
-
-def write_embeddings(layout: Layout) -> None:
-    """Embeddings that know the truth: image i's coordinates are its concept values and its class."""
-    imageset = load_imageset(layout.data)
-    truth = pd.read_parquet(layout.data / "truth.parquet").drop(columns="image_id").to_numpy(np.float32)
-    vectors = np.concatenate([truth, np.eye(7, dtype=np.float32)[imageset.labels]], axis=1)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    images = layout.artifacts / "image_embeddings.npy"
-    np.save(images, vectors)
-    axes = np.eye(32, dtype=np.float32)
-    np.savez(
-        layout.artifacts / "concept_embeddings.npz",
-        expressions=axes[:25], expressions_names=np.array(concept_set("expressions")),
-        emotions=axes[25:], emotions_names=np.array(CLASSES),
-        images_digest=imageset.digest(), clip_digest="none", image_embeddings_digest=file_digest(images),
-    )  # fmt: skip
+from emobench.networks.card import NetworkCard
+from emobench.params import Params
+from emobench.reporting import page as html
+from emobench.reporting.figures import dissection as figures
+from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.results import Results
+from emobench.stages import dissect
+from emobench.vocabulary.class_names import BASIC
 
 
 @pytest.fixture(scope="module")
 def benchmark_run(tmp_path_factory) -> tuple[Params, Layout]:
-    params, layout = tiny_params(), Layout("demo", tmp_path_factory.mktemp("tiny"))
-    for stage in (prepare, annotate, baseline, record):
-        stage.run(params, layout)
-    write_embeddings(layout)
-    dissect.run(params, layout)
-    return params, layout
+    return tiny_run(tmp_path_factory.mktemp("tiny"))
 
 
-def test_baseline_measures_every_image_set(benchmark_run) -> None:
-    params, layout = benchmark_run
-    measured = json.loads((layout.reports / "baseline.json").read_text())
-    assert [measured[name]["images"] for name in ("val", "test", "val_test")] == [60, 60, 120]
-    confusion = pd.read_csv(layout.reports / "confusion.csv")
-    assert (confusion.actual == confusion.predicted).mean() == pytest.approx(measured["val_test"]["accuracy"])
-    assert len(pd.read_csv(layout.reports / "history.csv")) == params.baseline.epochs
-    assert not layout.partial.joinpath("baseline").exists() or not list(layout.partial.joinpath("baseline").iterdir())
-
-
-def test_baseline_takes_given_weights(benchmark_run, tmp_path) -> None:
-    params, layout = benchmark_run
-    other = Layout("demo", tmp_path)
-    shutil.copytree(layout.data, other.data)
-    given = dataclasses.replace(params.baseline, source="weights", weights=str(layout.models / "baseline.safetensors"))
-    baseline.run(dataclasses.replace(params, baseline=given), other)
-    given, trained = (json.loads((one.reports / "baseline.json").read_text()) for one in (other, layout))
-    assert given == trained | {"precision": "float32"}
-    assert len(pd.read_csv(other.reports / "history.csv")) == 0
-
-
-def test_every_layer_is_recorded_with_its_controls(benchmark_run) -> None:
-    params, layout = benchmark_run
-    model = load_network(layout.models / "baseline.safetensors").model
-    for layer in LAYERS:
-        trained, untrained, disturbed = (
-            np.load(layout.artifacts / f"activations{name}" / f"{layer}.npy") for name in ("", "_untrained", "_noisy")
-        )
-        shape = (270, len(model.get_submodule(layer).weight))
-        assert trained.shape == untrained.shape == shape
-        trained, untrained = trained[:150], untrained[:150]
-        assert disturbed.shape == trained.shape
-        assert trained.dtype == np.float32
-        assert not np.array_equal(trained, untrained)
-        assert 0 < np.abs(trained - disturbed).mean() < np.abs(trained - untrained).mean()
-    assert json.loads((layout.artifacts / "activations_noisy" / "source.json").read_text())["noise"] == "0.02"
-    assert params.record.noise == 0.02
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory) -> tuple[Params, Layout]:
+    """A user's network on coloured pictures of five classes."""
+    return tiny_run(tmp_path_factory.mktemp("own"), FIVE)
 
 
 def test_dissection_describes_every_unit_with_every_set(benchmark_run) -> None:
@@ -158,21 +93,7 @@ def test_evidence_nulls_and_profiles_are_complete(benchmark_run) -> None:
         count = len(pd.read_parquet(layout.artifacts / "units.parquet")) // 10
         assert file["class_activation"].shape == (count, 7)
         assert file["similarity_expressions"].shape == (count, 25)
-        assert file["concepts_emotions"].tolist() == list(CLASSES)
-
-
-def test_controls_are_recorded_on_the_images_that_are_read_of_them(benchmark_run, tmp_path) -> None:
-    params, layout = benchmark_run
-    imageset = load_imageset(layout.data)
-    for name, count in (("activations", 270), ("activations_untrained", 270), ("activations_noisy", 150)):
-        assert len(np.load(layout.artifacts / name / "lin2.npy")) == count
-    probe = np.load(layout.artifacts / "activations_noisy" / "rows.npy")
-    assert np.array_equal(probe, imageset.probe_rows("train_unique"))
-    other = Layout("demo", tmp_path / "copy")
-    shutil.copytree(layout.root, other.root)
-    val = dataclasses.replace(params, dissect=dataclasses.replace(params.dissect, probe="val"))
-    with pytest.raises(UserError, match=r"activations_noisy lacks 60 of the 60 images wanted"):
-        dissect.run(val, other)
+        assert file["concepts_emotions"].tolist() == list(BASIC)
 
 
 def test_a_probe_smaller_than_top_k_is_one_clear_line(benchmark_run) -> None:
@@ -196,25 +117,27 @@ def test_activations_that_are_not_finite_are_named(benchmark_run, tmp_path) -> N
 
 def test_evidence_is_the_same_when_computed_again(benchmark_run) -> None:
     params, layout = benchmark_run
-    before = (layout.reports / "proof.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes()
+    before = (layout.reports / "held_out.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes()
     dissect.run(params, layout)
-    assert before == ((layout.reports / "proof.json").read_bytes(), (layout.artifacts / "units.parquet").read_bytes())
-    proof = json.loads(before[0])
-    assert proof["evidence"] == "truth"
-    assert set(proof["lin3"]["emotions"]) == set(params.dissect.similarity_fns)
-    assert proof["lin3"]["emotions"]["wpmi"]["units"] == 7
-    assert 0 < proof["trained"]["lin2"]["described"] < 1
-    assert set(proof["untrained"]) == {"lin1", "lin2"}
+    assert before == (
+        (layout.reports / "held_out.json").read_bytes(),
+        (layout.artifacts / "units.parquet").read_bytes(),
+    )
+    held_out = json.loads(before[0])
+    assert held_out["evidence"] == "truth"
+    assert set(held_out["output_layer"]["concept_sets"]["emotions"]) == set(params.dissect.similarity_fns)
+    assert held_out["output_layer"]["concept_sets"]["emotions"]["wpmi"]["units"] == 7
+    assert 0 < held_out["trained"]["lin2"]["described"] < 1
+    assert set(held_out["untrained"]) == {"lin1", "lin2"}
 
 
-def test_without_an_untrained_twin_nothing_is_compared_with_it(benchmark_run, tmp_path) -> None:
+def test_without_an_untrained_network_nothing_is_compared_with_it(benchmark_run, tmp_path) -> None:
     params, layout = benchmark_run
     other = Layout("demo", tmp_path / "copy")
     shutil.copytree(layout.root, other.root)
     alone = dataclasses.replace(params, record=dataclasses.replace(params.record, untrained=False))
-    record.run(alone, other)
+    shutil.rmtree(other.artifacts / "activations_untrained")
     dissect.run(alone, other)
-    assert [path.name for path in (other.artifacts / "activations_untrained").iterdir()] == ["source.json"]
     assert not any(name.startswith("untrained") for name in pd.read_parquet(other.artifacts / "layers.parquet").columns)
     assert len(pd.read_parquet(other.artifacts / "units_untrained.parquet")) == 0
 
@@ -241,3 +164,74 @@ def test_embeddings_of_other_images_or_models_are_refused(benchmark_run, tmp_pat
     path.unlink()
     with pytest.raises(UserError, match="run the stage 'embed' first"):
         dissect.run(params, other)
+
+
+def test_any_network_is_dissected_with_the_classes_of_its_data(own_run) -> None:
+    _, layout = own_run
+    units = pd.read_parquet(layout.artifacts / "units.parquet")
+    card = NetworkCard.read(layout.models / "network")
+    assert {name: len(rows) for name, rows in units.groupby("layer").unit.unique().items()} == {
+        layer.name: layer.units for layer in card.layers
+    }
+    emotions = units[units.concept_set == "emotions"]
+    assert set(emotions.description) <= set(FIVE.classes)
+    with np.load(layout.artifacts / "profiles.npz", allow_pickle=False) as file:
+        assert file["class_activation"].shape == (sum(layer.units for layer in card.layers), 5)
+        assert file["concepts_emotions"].tolist() == list(FIVE.classes)
+    held_out = json.loads((layout.reports / "held_out.json").read_text())
+    assert held_out["output_layer"]["layer"] == "say"
+    assert held_out["output_layer"]["concept_sets"]["emotions"]["wpmi"]["units"] == 5
+    assert set(held_out["trained"]) == {"again", "think"}
+    # No class of "closed eyes" but sad is among the five.
+    closed = units[units.description == "closed eyes"]
+    assert set(closed.chance.round(6)) <= {0.2}
+    assert units[units.description == "flared nostrils"].chance.round(6).isin([0.2]).all()
+
+
+def test_what_is_measured_of_a_class_is_the_label(own_run) -> None:
+    """Activations that are 1 for one class: its name is the description, and held-out scores are perfect."""
+    params, layout = own_run
+    imageset = load_imageset(layout.data)
+    other = Layout("demo", layout.root.parent / "known")
+    shutil.copytree(layout.root, other.root, dirs_exist_ok=True)
+    one_hot = np.eye(5, dtype=np.float32)[imageset.labels]
+    known = one_hot + np.linspace(0, 0.001, len(one_hot), dtype=np.float32)[:, None]
+    for name in ("activations", "activations_untrained", "activations_noisy"):
+        np.save(other.artifacts / name / "say.npy", known)
+    dissect.run(params, other)
+    units = pd.read_parquet(other.artifacts / "units.parquet")
+    last = units[(units.layer == "say") & (units.concept_set == "emotions") & (units.similarity_fn == "cos_similarity")]
+    assert last.description.tolist() == list(FIVE.classes)
+    assert last.measured_auprc.tolist() == pytest.approx([1] * 5)
+    assert last.label_accuracy.tolist() == [1] * 5
+    known = json.loads((other.reports / "held_out.json").read_text())["output_layer"]["concept_sets"]
+    assert known["emotions"]["cos_similarity"] == {"own_class": 5, "units": 5}
+
+
+def test_only_the_layers_that_params_chose_are_dissected(own_run) -> None:
+    params, layout = own_run
+    other = Layout("demo", layout.root.parent / "few")
+    shutil.copytree(layout.root, other.root, dirs_exist_ok=True)
+    card = dataclasses.replace(NetworkCard.read(layout.models / "network"), recorded=("again",))
+    write_json(other.models / "network" / "network.json", card.to_json())
+    dissect.run(params, other)
+    assert set(pd.read_parquet(other.artifacts / "layers.parquet")["layer"]) == {"again"}
+    held_out = json.loads((other.reports / "held_out.json").read_text())
+    assert "output_layer" not in held_out
+    assert set(held_out["trained"]) == {"again"}
+
+
+def test_figures_and_tables_of_a_real_dissection(own_run) -> None:
+    params, layout = own_run
+    write_json(layout.models / "clip" / "clip.json", {"source": "train", "saw_labels": False, "saw_annotations": False})
+    effects = pd.DataFrame(columns=["layer", "unit", "images", "delta_accuracy", "delta_nll"])
+    effects.to_parquet(layout.artifacts / "unit_effects.parquet")
+    results = Results(params, layout)
+    results.configs = pd.DataFrame({"arm": ["baseline"], "layer": [None]})
+    drawn = [figures.similarity_ridges(results), figures.figure_four(results), figures.figure_five(results)]
+    drawn += [figures.interpretable_shares(results), figures.layer_accuracies(results)]
+    drawn += evidence_figures.draw(results)
+    assert len({picture.svg for picture in drawn}) == 8
+    section = html.held_out_section(results)
+    assert section.title == "Held against known truth"
+    assert [len(table.rows) for table in section.tables] == [5, 10, 4]

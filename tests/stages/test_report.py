@@ -1,6 +1,15 @@
-import pandas as pd
-from reporting.small_results import small_params, write_results
+import dataclasses
 
+import numpy as np
+import pandas as pd
+from kinds import FIVE, VGG, network_of
+from reporting.small_results import small_params, write_dissection, write_results
+
+from emobench.files import write_json
+from emobench.reporting.figures import dissection as figures
+from emobench.reporting.page import render_page
+from emobench.reporting.published import PUBLISHED_ACCURACY
+from emobench.reporting.results import Results
 from emobench.stages import report
 
 TABLES = ("layers.csv", "configs.csv", "verdicts.csv", "top_units.csv", "controls.csv", "atlas.html")
@@ -57,3 +66,58 @@ def test_given_weights_and_a_grid_of_degenerate_cells(tmp_path):
     assert "No edit can be judged" in page
     assert "Training of the baseline" not in page
     assert not (layout.reports / "figures" / "history.svg").exists()
+
+
+def test_pages_tell_of_the_data_and_the_network_at_hand(tmp_path):
+    params = small_params(kind=FIVE)
+    layout = write_results(tmp_path, params, kind=FIVE)
+    report.run(params, layout)
+    page, atlas = (layout.reports / "index.html").read_text(), (layout.reports / "atlas.html").read_text()
+    assert "folder: mine, stored as RGB pictures of 40 x 40 pixels. There are 140 train, 70 val, 105 test" in page
+    assert "of 5 classes: angry, happy, sad, surprise, bored." in page
+    assert "own_network.py:build (width 4), trained here; it takes 3 x 32 x 32 values an image. 4 of its 4" in page
+    assert "units of the output layer (say), each of which stands for a class" in page
+    assert "folder: mine" in atlas
+    written = files(layout)
+    for name, data in written.items():
+        for word in (b"FER2013", b"69.42%", b"lin2", b"published: "):
+            assert word not in data, (name, word)
+    assert len(pd.read_csv(layout.reports / "published_grid.csv")) == 0
+    assert not any(b"data:image" in data for name, data in written.items() if name.startswith("reports/"))
+    assert b"unless you have their consent" in written["artifacts/small/report/index.html"]
+    assert set(pd.read_csv(layout.reports / "top_units.csv")["layer"]) == set(FIVE.layers)
+
+
+def test_only_the_papers_network_on_its_own_labels_stands_beside_the_published_numbers(tmp_path):
+    params = small_params("fer2013")
+    layout = write_results(tmp_path, params)
+    assert Results(params, layout).published == PUBLISHED_ACCURACY
+    voted = dataclasses.replace(params, data=dataclasses.replace(params.data, labels="ferplus"))
+    assert Results(voted, layout).published is None
+    other = Results(params, layout)
+    other.network = dataclasses.replace(other.network, architecture="torchvision/resnet18")
+    assert other.published is None
+
+
+def test_many_layers_stay_readable(tmp_path):
+    layers = [f"features.denseblock{block}.denselayer{number}.conv" for block in range(5) for number in range(10)]
+    card = network_of(VGG).card
+    params = small_params()
+    layout = write_results(tmp_path, params)
+    cards = [dataclasses.replace(card.layers[number % 10], name=name) for number, name in enumerate(layers)]
+    deep = dataclasses.replace(card, layers=(*cards, card.layers[-1]), recorded=())
+    write_json(layout.models / "network" / "network.json", deep.to_json())
+    write_dissection(layout, pd.read_parquet(layout.data / "index.parquet"), np.random.default_rng(0), 4, deep)
+    params = dataclasses.replace(params, edit=dataclasses.replace(params.edit, layer=layers[-1]))
+    configs = pd.read_parquet(layout.artifacts / "configs.parquet")
+    configs.assign(layer=layers[-1]).to_parquet(layout.artifacts / "configs.parquet")
+    results = Results(params, layout)
+    for picture in figures.draw(results):
+        assert picture.figure.get_figheight() < 14
+        for axes in picture.figure.axes:
+            assert max(len(axes.get_xticks()), len(axes.get_yticks())) <= 45
+    labels = [label.get_text() for label in figures.similarity_ridges(results).figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["…eblock0.denselayer0.conv", "…eblock0.denselayer2.conv"]
+    page = render_page(results, [], pixels=False)
+    assert page.count('<details><summary id="units-') == 51
+    assert page.index(f"units-{layers[0]}") < page.index(f"units-{layers[1]}") < page.index("units-lin3")

@@ -99,7 +99,7 @@ def test_parent_carries_params_answer_and_origin(logged):
     assert parent.data.metrics["clip_mean_auroc"] == 0.91
     assert "the network gets" in parent.data.tags["mlflow.note.content"]
     assert parent.data.tags["limited"] == "false"
-    assert (parent.data.tags["baseline_precision"], parent.data.tags["clip_precision"]) == ("bfloat16", "float32")
+    assert (parent.data.tags["network_precision"], parent.data.tags["clip_precision"]) == ("bfloat16", "float32")
     assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
     assert parent.data.tags["preset"] == "small"
 
@@ -232,8 +232,8 @@ def test_a_lost_run_and_a_new_store_are_filled_again(small, tmp_path, monkeypatc
 
 def test_missing_weights_are_told_before_anything_is_logged(small):
     params, layout = small
-    (layout.models / "baseline.safetensors").unlink()
-    with pytest.raises(UserError, match="run the stage 'baseline' first"):
+    (layout.models / "network" / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="run the stage 'network' first"):
         track.run(params, layout)
     assert client_of(layout).get_experiment_by_name("small") is None
 

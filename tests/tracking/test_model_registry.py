@@ -1,19 +1,23 @@
 import dataclasses
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kinds import FIVE, OWN, VGG, Kind
 from reporting.small_tracked import write_tracked, write_weights
 
 from emobench.errors import UserError
-from emobench.networks.loading import load_network, to_inputs
+from emobench.networks.sources import load_network, with_weights
 from emobench.reporting.results import Results
 from emobench.tracking import model_registry
 from emobench.tracking.model_registry import mlflow  # not before emobench: it would report its use
 from emobench.tracking.tracker import MlflowClient, MlflowException, RunRecord, Tracker
+from emobench.weights import read_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
 LONGEST = 5000
@@ -33,9 +37,9 @@ def judged(layout, **verdicts: str) -> None:
 class Benchmark:
     """A benchmark with a store of its own in which the runs of some networks stand."""
 
-    def __init__(self, root, empty_store, **verdicts: str) -> None:
+    def __init__(self, root, empty_store, kind: Kind = VGG, **verdicts: str) -> None:
         self.root = root
-        self.params, self.layout = write_tracked(root)
+        self.params, self.layout = write_tracked(root, "fer2013" if kind is VGG else "folder", kind=kind)
         judged(self.layout, **verdicts)
         shutil.copy(empty_store, root / "mlflow.db")
         self.uri = f"sqlite:///{root / 'mlflow.db'}"
@@ -50,8 +54,9 @@ class Benchmark:
         return Results(self.params, self.layout)
 
     def register(self) -> dict[str, str]:
-        entries = model_registry.entries(self.results, self.root)
-        return model_registry.register(self.client, self.experiment, "small", entries, self.runs)
+        with tempfile.TemporaryDirectory() as folder:
+            entries = model_registry.entries(self.results, Path(folder))
+            return model_registry.register(self.client, self.experiment, "small", entries, self.runs)
 
     def versions(self) -> list[dict]:
         return [dict(one) for one in self.client.search_model_versions("name = 'small'")]
@@ -73,24 +78,37 @@ def current(monkeypatch):
     mlflow.clear_active_model()
 
 
-def probabilities(path, pictures) -> np.ndarray:
+def probabilities(layout, alias: str, pictures) -> np.ndarray:
+    """What the network with the weights of an alias should answer."""
+    network = load_network(layout.models / "network")
+    if alias == "champion":
+        network = with_weights(network, read_state(layout.models / "edited.safetensors", "params"))
     with torch.inference_mode():
-        return load_network(path).model(to_inputs(pictures)).softmax(1).numpy()
+        return network.model(network.inputs(pictures)).softmax(1).numpy()
 
 
-def test_the_champion_is_served_from_the_registry(small, current):
+@pytest.mark.parametrize("kind", [VGG, FIVE], ids=["the seed's", "a user's"])
+def test_the_champion_is_served_from_the_registry(tmp_path, empty_store, current, monkeypatch, kind):
+    small = Benchmark(tmp_path, empty_store, kind, chosen="improves")
     assert small.register() == {"baseline": "1", "champion": "2"}
     current(small.uri)
-    pictures = np.random.default_rng(0).integers(0, 256, (300, 48, 48), dtype=np.uint8)
-    for alias, file in (("champion", "edited"), ("baseline", "baseline")):
+    # A model is loaded anywhere: what it needs lies in it.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pictures, classes = kind.pictures(300), len(kind.classes)
+    for alias in ("champion", "baseline"):
         model = mlflow.pyfunc.load_model(f"models:/small@{alias}")
         answers = model.predict(pictures)
-        assert answers.shape == (300, 7)
-        assert answers == pytest.approx(probabilities(small.layout.models / f"{file}.safetensors", pictures))
-    assert model.predict(pictures[:0]).shape == (0, 7)
-    assert model.metadata.signature == model_registry.SIGNATURE
-    assert np.array_equal(np.array(model.input_example), np.zeros((1, 48, 48)))
-    for wrong in (pictures.astype(np.float64), pictures[:, :40]):
+        assert answers.shape == (300, classes)
+        assert answers.dtype == np.float32
+        assert answers == pytest.approx(probabilities(small.layout, alias, pictures), abs=1e-6)
+    assert model.predict(pictures[:0]).shape == (0, classes)
+    signature = model.metadata.signature
+    assert signature.inputs.inputs[0].shape == (-1, *kind.shape)
+    assert signature.inputs.inputs[0].type == np.uint8
+    assert signature.outputs.inputs[0].shape == (-1, classes)
+    assert np.array_equal(np.array(model.input_example), np.zeros((1, *kind.shape)))
+    for wrong in (pictures.astype(np.float64), pictures[:, :20]):
         with pytest.raises(MlflowException, match="schema"):
             model.predict(wrong)
 
@@ -156,7 +174,7 @@ def test_an_interrupted_registration_is_completed_not_doubled(small, monkeypatch
     assert small.register() == {"baseline": "1", "champion": "2"}
     assert len(small.client.search_logged_models([small.experiment])) == 2
     current(small.uri)
-    assert mlflow.pyfunc.load_model("models:/small@baseline").predict(model_registry.EXAMPLE).shape == (1, 7)
+    assert mlflow.pyfunc.load_model("models:/small@baseline").predict(VGG.pictures(1)).shape == (1, 7)
 
 
 def test_what_is_current_stays_as_it_was(small, tmp_path, current):
@@ -212,16 +230,26 @@ def test_an_edit_whose_weights_are_not_kept_is_rebuilt(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     _, edit = model_registry.entries(Results(params, layout), tmp_path / "work")
     assert asked == [other] == [edit.tags["config_id"]]
-    assert edit.weights.parent == tmp_path / "work"
+    assert edit.network == tmp_path / "work" / "edit"
 
 
-@pytest.mark.parametrize(("name", "stage"), [("baseline", "baseline"), ("edited", "edit")])
+@pytest.mark.parametrize(("name", "stage"), [("network/weights", "network"), ("edited", "edit")])
 def test_missing_weights_name_the_stage(tmp_path, name, stage):
     params, layout = write_tracked(tmp_path)
     judged(layout, chosen="improves")
     (layout.models / f"{name}.safetensors").unlink()
     with pytest.raises(UserError, match=f"no .*{name}.safetensors; run the stage '{stage}' first"):
-        model_registry.entries(Results(params, layout), tmp_path)
+        model_registry.entries(Results(params, layout), tmp_path / "work")
+
+
+def test_edited_weights_of_another_network_are_refused(tmp_path):
+    params, layout = write_tracked(tmp_path)
+    judged(layout, chosen="improves")
+    (tmp_path / "other").mkdir()
+    _, other = write_tracked(tmp_path / "other", "folder", kind=FIVE)
+    shutil.copy(other.models / "edited.safetensors", layout.models / "edited.safetensors")
+    with pytest.raises(UserError, match=r"edited.safetensors are not weights of .*network: missing keys: bn1a.bias"):
+        model_registry.entries(Results(params, layout), tmp_path / "work")
 
 
 def test_the_card_says_what_was_measured_and_what_it_is_not_for(tmp_path):
@@ -242,6 +270,36 @@ def test_the_card_says_what_was_measured_and_what_it_is_not_for(tmp_path):
         assert len(card) < LONGEST - 500
     assert "improves" in edited
     assert "against the baseline" not in baseline
+
+
+def test_the_card_of_a_users_own_network_and_faces(tmp_path):
+    params, layout = write_tracked(tmp_path, "folder", kind=FIVE)
+    card = model_registry.model_card(Results(params, layout), "baseline")
+    assert "Pictures uint8 (n, 40, 40, 3) in, probabilities (n, 5) out: angry, happy, sad, surprise, bored." in card
+    assert f"{OWN} (width 4), the baseline." in card
+    assert "runs own_network.py, which lies in it" in card
+    assert "Pictures that the user brought (folder: mine)" in card
+    assert "5 classes, RGB pictures of 40 x 40 pixels" in card
+    assert "bored" in card.split("Recall on test")[1]
+    for word in ("FER2013", "VGG", "vgg", "Goodfellow", "48"):
+        assert word not in card
+
+
+def test_a_users_file_lies_in_the_model_and_its_change_is_another_version(tmp_path, empty_store, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    shutil.copy(OWN.rpartition(":")[0], "mine.py")
+    small = Benchmark(tmp_path, empty_store, dataclasses.replace(FIVE, architecture="mine.py:build"))
+    assert small.register() == {"baseline": "1", "champion": "1"}
+    packed = next((small.root / "mlartifacts").rglob("mine.py"))
+    assert packed.read_bytes() == Path("mine.py").read_bytes()
+    assert {path.name for path in packed.parent.iterdir()} == {"mine.py", "network.json", "weights.safetensors"}
+    assert json.loads((packed.parent / "network.json").read_text())["architecture"] == "mine.py:build"
+    Path("mine.py").write_text(Path("mine.py").read_text() + "\n# changed\n")
+    assert small.register() == {"baseline": "2", "champion": "2"}
+    Path("mine.py").unlink()
+    with pytest.raises(UserError, match="no mine.py, which network.architecture names"):
+        small.register()
 
 
 def test_the_card_of_drawn_faces_and_of_a_smoke_run(tmp_path):

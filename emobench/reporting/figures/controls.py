@@ -1,4 +1,4 @@
-"""Figures and tables that hold the edits against luck: random controls, p-values, leaderboard, the published grid."""
+"""Figures that hold the edits against luck: random controls, p-values, intervals."""
 
 import math
 
@@ -8,17 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
+from emobench.edits.family import LEVEL
 from emobench.reporting import tables
-from emobench.reporting.figures.edits import describe, short_name, signed
-from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_style, new_axes
-from emobench.reporting.page_tables import NONE, Table, text
-from emobench.reporting.published import improving, published_replay
+from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_style, name_ticks, new_axes, stretched
 from emobench.reporting.results import Results
-from emobench.vocabulary import CLASSES
+from emobench.reporting.words import describe, short_name
 
 KINDS = {"random": SERIES[0], "decile": SERIES[5]}
 VERDICT_COLORS = {"improves": SERIES[2], "harms": SERIES[1]}
-LEVEL = 0.05
 
 
 def draw(results: Results) -> list[Picture]:
@@ -176,18 +173,22 @@ def class_intervals(results: Results) -> Picture | None:
     edits = results.shown_edits()
     if not edits:
         return None
-    figure, axes = new_axes(6, 4)
+    figure, axes = new_axes(6, stretched(4, len(results.classes), 10))
     for number, (name, config_id) in enumerate(edits.items()):
         row = tables.verdict_of(results, config_id)
-        places = np.arange(len(CLASSES)) + 0.3 * (number - (len(edits) - 1) / 2)
+        places = np.arange(len(results.classes)) + 0.3 * (number - (len(edits) - 1) / 2)
         ends = np.array(
-            [[100 * row[f"{end}_recall_{label}"] for label in CLASSES] for end in ("ci_low", "ci_high", "delta")]
+            [
+                [100 * row[f"{end}_recall_{label}"] for label in results.classes]
+                for end in ("ci_low", "ci_high", "delta")
+            ]
         )
         axes.hlines(places, ends[0], ends[1], color=SERIES[number], linewidth=2)
         axes.plot(ends[2], places, "o", color=SERIES[number], markersize=5, label=name)
     support = results.confusion(results.baseline_id).sum(1)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(CLASSES)), [f"{name} ({count:,})" for name, count in zip(CLASSES, support, strict=True)])
+    names = [f"{name} ({count:,})" for name, count in zip(results.classes, support, strict=True)]
+    name_ticks(axes.yaxis, names)
     axes.invert_yaxis()
     axes.set_xlabel("change of recall on test, points")
     axes.grid(axis="x")
@@ -200,66 +201,3 @@ def class_intervals(results: Results) -> Picture | None:
         f"{confidence:.0%} interval. One that crosses 0 may be luck.",
         "Dots with intervals: change of recall by class for the shown edits.",
     )
-
-
-def leaderboard_table(results: Results) -> Table:
-    """The judged edits on test by accuracy, with verdict and what speaks against them."""
-    rows = []
-    judged = results.verdicts[results.verdicts["images"] == "test"]
-    for row in judged.sort_values(["accuracy", "config_id"], ascending=[False, True]).to_dict("records"):
-        ends = "{} [{}, {}]".format(*(signed(100 * row[f"{end}_accuracy"]) for end in ("delta", "ci_low", "ci_high")))
-        forms = {
-            "mcnemar_p": "{:.2g}", "holm_p": "{:.2g}", "control_p": "{:.3f}", "control_draws": "{:.0f}",
-            "random_p95": "{:.2%}", "uniform_accuracy": "{:.2%}", "rows_differing": "{:,.0f}",
-            "ci_high_nll_t": "{:+.4f}",
-        }  # fmt: skip
-        words = [
-            row["config_id"],
-            row["selected_on"],
-            row["verdict"],
-            row["why"] or NONE,
-            f"{row['accuracy']:.2%}",
-            ends,
-        ]
-        counts = f"{row['gains']:.0f} / {row['losses']:.0f}"
-        rows.append([*words, counts, *(text(row[name], form) for name, form in forms.items())])
-    base = results.config(results.baseline_id)["accuracy"]
-    caption = (
-        f"Leaderboard on test; the baseline has {base:.2%}. One edit an arm, chosen on val, and the paper's own. p: "
-        "exact McNemar; Holm: corrected over this table; control p: share of random controls that do as well (the "
-        "harder kind); draws: how many of them were drawn, fewer where they settled it early; 95 %: what 95 of 100 of "
-        "them stay below; uniform: the best factor for all rows; rows: how many "
-        "differ between the edit and its random controls; NLL: upper end of the change after temperature."
-    )
-    head = ["edit", "chosen on", "verdict", "what speaks against it", "accuracy", "points [interval]", "gains / losses"]
-    head += ["p", "p, Holm", "control p", "draws", "95 %", "uniform", "rows", "NLL"]
-    return Table(caption, head, rows, words=4)
-
-
-def search_table(results: Results) -> Table:
-    """What each search for scales got on val images that its scales were not fitted on."""
-    forms = {"layers": "{}", "kind": "{}", "pull": "{:g}", "strength": "{:g}", "accuracy": "{:.2%}", "nll_t": "{:.4f}"}
-    forms = {name: form for name, form in forms.items() if name in results.search}
-    rows = [[text(row[name], form) for name, form in forms.items()] for row in results.search.to_dict("records")]
-    split = results.params.edit.search.split
-    caption = (
-        f"Search for row scales on {split} images. Pull: how strongly scales are held at 1; strength: the power that "
-        "they are raised to, 0 being the baseline. Accuracy and NLL (after a temperature) are cross-fitted: each image "
-        "is scored by scales that never saw it."
-    )
-    return Table(caption, [name.replace("nll_t", "NLL") for name in forms], rows, words=2)
-
-
-def published_table() -> Table:
-    """The improving cells of the published grid with the smallest p that their confusion matrices allow."""
-    cells = improving(published_replay())
-    rows = [
-        [f"{row.tau:g}", f"{row.factor:g}", f"{row.right:,}", signed(row.delta_points, 3), f"{row.min_mcnemar_p:.3f}"]
-        for row in cells.itertuples()
-    ]
-    caption = (
-        f"The paper's own grid, from its published confusion matrices alone: all {len(cells)} cells that improve, with "
-        "the smallest exact McNemar p that any pairing of the two networks' answers allows. None could reach .05, even "
-        "before correcting for the choice among them."
-    )
-    return Table(caption, ["τ", "factor", "right", "points", "smallest possible p"], rows, words=0)

@@ -6,11 +6,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from emobench.params import LAYERS
 from emobench.reporting import tables
-from emobench.reporting.figures.style import INK, MARKERS, MUTED, SERIES, Picture, in_style, new_axes
+from emobench.reporting.figures.style import (
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    Picture,
+    in_style,
+    name_ticks,
+    new_axes,
+    stretched,
+)
 from emobench.reporting.results import Results
-from emobench.vocabulary import set_label
+
+MOST_BARS = 40
+"""Descriptions in figure 5, the most frequent ones."""
 
 
 def draw(results: Results) -> list[Picture]:
@@ -26,24 +37,25 @@ def similarity_ridges(results: Results) -> Picture:
     units = results.units[results.units["similarity_fn"] == function]
     low, high = np.quantile(units["similarity"], [0.005, 0.995])
     edges = np.linspace(min(low, tau), max(high, tau), 61)
-    figure, axes = new_axes(6, 6.4)
-    for number, (layer, name) in enumerate(itertools.product(LAYERS, map(set_label, results.params.concept_sets))):
+    layers, sets = results.layer_names, results.concept_sets
+    figure, axes = new_axes(6, stretched(6.4, len(layers), 16))
+    for number, (layer, name) in enumerate(itertools.product(layers, sets)):
         values = units.loc[(units["layer"] == layer) & (units["concept_set"] == name), "similarity"]
         counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
-        base, color = -LAYERS.index(layer), SERIES[number % len(results.params.concept_sets)]
-        heights = base + 0.85 * counts / max(counts.max(), 1)
-        label = name if layer == LAYERS[0] else None
-        axes.stairs(heights, edges, baseline=base, fill=True, facecolor=color, alpha=0.55, label=label)
+        kind, base, first = number % len(sets), -layers.index(layer), layer == layers[0]
+        heights, color = base + 0.85 * counts / max(counts.max(), 1), SERIES[kind % len(SERIES)]
+        style = {"facecolor": color, "alpha": 0.55, "label": name if first else None}
+        axes.stairs(heights, edges, baseline=base, fill=True, **style)
         null = tables.null_of(results, layer, name)["quantiles"]
         spot = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
-        below = base - 0.04 - 0.05 * (number % len(results.params.concept_sets))
-        label = f"random units, {name}" if layer == LAYERS[0] else None
+        below = base - 0.04 - 0.05 * kind
+        label = f"random units, {name}" if first else None
         axes.plot(np.clip([null[5], null[95]], edges[0], edges[-1]), [below, below], **spot, label=label)
     axes.axvline(tau, color=INK, linestyle="--", linewidth=1)
     axes.text(tau, 1.05, f" τ = {tau:g}", va="bottom")
-    axes.set_yticks(0.25 - np.arange(len(LAYERS)), LAYERS)
+    name_ticks(axes.yaxis, layers, 0.25 - np.arange(len(layers)))
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel=f"best similarity of each unit ({function})", ylim=(-len(LAYERS) + 0.9, 1.6))
+    axes.set(xlabel=f"best similarity of each unit ({function})", ylim=(-len(layers) + 0.9, 1.6))
     axes.spines["left"].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2)
     return Picture(
@@ -86,11 +98,14 @@ def figure_four(results: Results) -> Picture:
 
 
 @in_style
-def figure_five(results: Results) -> Picture:
-    """Figure 5 of the paper: descriptions of the units whose description is right, beside chance."""
+def figure_five(results: Results) -> Picture | None:
+    """Figure 5 of the paper: descriptions of the units whose description is right, beside chance; None without any."""
     edit, layer = results.params.edit, tables.edited_layer(results)
     units = tables.of_dissection(results.units, edit.concept_set, edit.similarity_fn)
     shares = tables.description_shares(units[units["layer"] == layer], results.params.dissect.top_images)
+    if shares.empty:
+        return None
+    more, shares = len(shares) - MOST_BARS, shares.head(MOST_BARS)
     rows = np.arange(len(shares))
     figure, axes = new_axes(6, 0.8 + 0.27 * len(shares))
     axes.barh(rows, 100 * shares["share"], color=SERIES[0], alpha=0.85, label="right descriptions")
@@ -109,7 +124,7 @@ def figure_five(results: Results) -> Picture:
         figure,
         f"Which concepts the rightly described units of {layer} carry (figure 5 of the paper). A bar that reaches no "
         "further than its diamond would be right as often by chance; the tick shows how often random top images "
-        "would get that name.",
+        f"would get that name.{f' {more:,} rarer ones are left out.' if more > 0 else ''}",
         "Bars: share of each description among the rightly described units; diamonds: the same expected by chance; "
         "ticks: its share among units with random top images. "
         + "; ".join(f"{row.description} {row.share:.0%}" for row in shares.head(5).itertuples()),
@@ -123,17 +138,17 @@ def interpretable_shares(results: Results) -> Picture:
     figure = Figure(figsize=(6, 5.6), layout="constrained")
     rules = {"prop_interp": "% of units above τ", "prop_significant": f"% of units, FDR {fdr:.0%}"}
     for axes, (column, text) in zip(figure.subplots(2, 1, sharex=True), rules.items(), strict=True):
-        for number, name in enumerate(map(set_label, results.params.concept_sets)):
+        for number, name in enumerate(results.concept_sets):
             layers = tables.of_dissection(results.layers, name, function)
-            places = [LAYERS.index(layer) for layer in layers["layer"]]
-            style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
+            places = tables.places(results, layers)
+            style = {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)], "markersize": 5}
             first = column == "prop_interp"
             axes.plot(places, 100 * layers[column], **style, label=name if first else None)
             if f"untrained_{column}" in layers:
                 label = f"{name}, untrained network" if first else None
                 values = 100 * layers[f"untrained_{column}"]
                 axes.plot(places, values, **style, mfc="none", ls=":", alpha=0.8, label=label)
-        axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+        name_ticks(axes.xaxis, results.layer_names, rotation=45, ha="right")
         axes.set(ylabel=text, ylim=(-4, 104))
         axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
@@ -151,16 +166,16 @@ def interpretable_shares(results: Results) -> Picture:
 def layer_accuracies(results: Results) -> Picture:
     """Overall accuracy of the descriptions by layer against chance, for every concept set."""
     function = results.params.edit.similarity_fn
-    figure, axes = new_axes(6, 4.4)
-    names = list(map(set_label, results.params.concept_sets))
+    figure, axes = new_axes(6, stretched(4.4, len(results.layer_names), 16))
+    names = results.concept_sets
     for number, name in enumerate(names):
         layers = tables.of_dissection(results.layers, name, function)
-        places = np.array([LAYERS.index(layer) for layer in layers["layer"]]) + 0.26 * (number - (len(names) - 1) / 2)
+        places = np.array(tables.places(results, layers)) + 0.26 * (number - (len(names) - 1) / 2)
         accuracy, chance = 100 * layers["overall_acc"], 100 * layers["overall_chance"]
-        axes.hlines(places, chance, accuracy, color=SERIES[number], linewidth=2)
-        axes.plot(accuracy, places, MARKERS[number], color=SERIES[number], label=name)
+        axes.hlines(places, chance, accuracy, color=SERIES[number % len(SERIES)], linewidth=2)
+        axes.plot(accuracy, places, MARKERS[number % len(MARKERS)], color=SERIES[number % len(SERIES)], label=name)
         axes.plot(chance, places, "|", color=MUTED, markersize=9, mew=2, label="chance" if name == names[-1] else None)
-    axes.set_yticks(range(len(LAYERS)), LAYERS)
+    name_ticks(axes.yaxis, results.layer_names)
     axes.invert_yaxis()
     axes.set_xlabel("accuracy of the descriptions, %")
     axes.grid(axis="x")
@@ -184,7 +199,12 @@ def training_history(results: Results) -> Picture | None:
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     for number, name in enumerate(("train_loss", "val_loss")):
         loss.plot(
-            history["epoch"], history[name], color=SERIES[number], marker=MARKERS[number], markersize=4, label=name[:-5]
+            history["epoch"],
+            history[name],
+            color=SERIES[number % len(SERIES)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4,
+            label=name[:-5],
         )
     accuracy.plot(history["epoch"], 100 * history["val_accuracy"], color=SERIES[1], marker=MARKERS[1], markersize=4)
     best = history.loc[history["val_accuracy"].idxmax()]

@@ -1,16 +1,23 @@
 """The figures of the edits: what each one changed against the baseline. In points (hundredths), blue is better."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from emobench.reporting.figures.style import GRID, MUTED, Picture, in_style, new_axes
-from emobench.reporting.results import IMAGE_SETS, PAPER_ARM, Results
+from emobench.edits.family import PAPER_ARM
+from emobench.reporting.figures.style import GRID, MUTED, Picture, in_style, name_ticks, new_axes, stretched
+from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.tables import differences
-from emobench.vocabulary import CLASSES
+from emobench.reporting.words import plain, short_name, signed
 
-BETTER, BLACK, WHITE = matplotlib.colormaps["RdBu"], "#000000", "#ffffff"
+BETTER, BLUES, BLACK, WHITE = matplotlib.colormaps["RdBu"], matplotlib.colormaps["Blues"], "#000000", "#ffffff"
+LUMA = (0.3, 0.59, 0.11)
+MOST_NUMBERS = 16
+"""Classes up to which the cells of a confusion matrix have room for numbers."""
 HEAT_SETS = ("val", "test", "val_test")
 
 
@@ -38,7 +45,7 @@ def _heat_map(results: Results, images: str, grid: pd.DataFrame, limit: float) -
         color = BETTER(0.5 + 0.5 * np.clip(cell.points / limit, -1, 1))
         degenerate = cell.status == "degenerate"
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=GRID if degenerate else color, edgecolor=WHITE, linewidth=1))
-        text = MUTED if degenerate else WHITE if np.dot(color[:3], (0.3, 0.59, 0.11)) < 0.5 else BLACK
+        text = MUTED if degenerate else WHITE if np.dot(color[:3], LUMA) < 0.5 else BLACK
         axes.text(corner[0] + 0.5, corner[1] + 0.5, signed(cell.points), color=text, ha="center", va="center", size=9)
     for config_id, style in ((results.paper_id, "-"), (results.chosen_id, ":")):
         for cell in grid[grid["config_id"] == config_id].itertuples():
@@ -59,45 +66,46 @@ def _heat_map(results: Results, images: str, grid: pd.DataFrame, limit: float) -
     )
 
 
+def _write(axes: Axes, row: int, column: int, shade: tuple[float, ...], number: str, below: str) -> None:
+    """A number in a cell, and a smaller one below it, in the colour that can be read on the cell's."""
+    color = WHITE if np.dot(shade[:3], LUMA) < 0.5 else BLACK
+    place = {"x": column + 0.5, "ha": "center", "va": "center", "color": color}
+    axes.text(y=row + 0.38, s=number, size=9.5, **place)
+    axes.text(y=row + 0.72, s=below, size=7.5, **place)
+
+
 def confusion_matrices(results: Results) -> list[Picture]:
     """Confusion matrix on test of the baseline (share of each row) and of the shown edits (change of counts)."""
     base = results.confusion(results.baseline_id)
-    pictures = [confusion_picture("confusion_baseline", "baseline", base)]
+    pictures = [confusion_picture("confusion_baseline", "baseline", results.classes, base)]
     for name, config_id in results.shown_edits().items():
         key = "chosen" if config_id == results.chosen_id else "paper"
-        pictures.append(confusion_picture(f"confusion_{key}", name, results.confusion(config_id), base))
+        pictures.append(
+            confusion_picture(f"confusion_{key}", name, results.classes, results.confusion(config_id), base)
+        )
     return pictures
 
 
 @in_style
-def confusion_picture(name: str, title: str, counts: np.ndarray, base: np.ndarray | None = None) -> Picture:
+def confusion_picture(
+    name: str, title: str, classes: Sequence[str], counts: np.ndarray, base: np.ndarray | None = None
+) -> Picture:
     """One confusion matrix (classes, classes): counts, coloured by share of the row or, given a base, by change."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     change = np.zeros_like(counts) if base is None else counts - base
     # On the diagonal more is better, elsewhere fewer: blue is better everywhere.
     good = np.where(np.eye(len(counts), dtype=bool), change, -change) / max(np.abs(change).max(), 1)
-    figure, axes = new_axes(4.6, 4.5)
+    figure, axes = new_axes(stretched(4.6, len(counts), 9), stretched(4.5, len(counts), 9))
     for row, column in np.ndindex(*counts.shape):
-        color = (
-            BETTER(0.5 + 0.45 * good[row, column])
-            if base is not None
-            else matplotlib.colormaps["Blues"](0.05 + 0.9 * shares[row, column])
-        )
-        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, edgecolor=WHITE, linewidth=1))
-        text = WHITE if np.dot(color[:3], (0.3, 0.59, 0.11)) < 0.5 else BLACK
-        place = {"x": column + 0.5, "ha": "center", "va": "center", "color": text}
-        axes.text(y=row + 0.38, s=f"{counts[row, column]}", size=9.5, **place)
-        below = (
-            f"{shares[row, column]:.0%}"
-            if base is None
-            else signed(change[row, column], 0)
-            if change[row, column]
-            else ""
-        )
-        axes.text(y=row + 0.72, s=below, size=7.5, **place)
-    ticks = np.arange(len(counts)) + 0.5
-    axes.set_xticks(ticks, CLASSES, rotation=45, ha="right")
-    axes.set_yticks(ticks, CLASSES)
+        shade = BLUES(0.05 + 0.9 * shares[row, column]) if base is None else BETTER(0.5 + 0.45 * good[row, column])
+        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=shade, edgecolor=WHITE, linewidth=1))
+        moves = signed(change[row, column], 0) if change[row, column] else ""
+        if len(counts) <= MOST_NUMBERS:
+            below = moves if base is not None else f"{shares[row, column]:.0%}"
+            _write(axes, row, column, shade, f"{counts[row, column]}", below)
+    middles = np.arange(len(counts)) + 0.5
+    name_ticks(axes.xaxis, classes, middles, rotation=45, ha="right")
+    name_ticks(axes.yaxis, classes, middles)
     axes.set(xlim=(0, len(counts)), ylim=(len(counts), 0), xlabel="predicted", ylabel="true", title=title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -106,31 +114,3 @@ def confusion_picture(name: str, title: str, counts: np.ndarray, base: np.ndarra
     below = "share of the row" if base is None else "change against the baseline, blue is better"
     caption = f"{title.capitalize()}: {right:,} of {total:,} test images right{moved}. Small figures: {below}."
     return Picture(name, figure, caption, f"Confusion matrix on test, {title}: {right} of {total} on the diagonal.")
-
-
-def short_name(images: str) -> str:
-    """An image set's name as a title."""
-    return {"val": "validation", "val_test": "validation + test"}.get(images, images)
-
-
-def plain(value: float) -> str:
-    """A number with a true minus."""
-    return f"{value:g}".replace("-", "−")
-
-
-def signed(points: float, decimals: int = 2) -> str:
-    """A difference with its sign and a true minus; from 10 on without decimals, to fit into a cell."""
-    return f"{points:+.{0 if abs(points) >= 10 else decimals}f}".replace("-", "−")
-
-
-def describe(config: pd.Series) -> str:
-    """An edit in words: layer, arm, what it selects by, threshold, factor."""
-    parts = [config["layer"], config["arm"]]
-    if pd.notna(config["criterion"]) and config["criterion"] != config["arm"]:
-        parts.append(str(config["criterion"]).partition(":")[2] or str(config["criterion"]))
-    if pd.notna(config["operation"]) and config["operation"] != "rows":
-        parts.append(str(config["operation"]).replace("_", " and "))
-    parts += [
-        f"{sign} {plain(config[key])}" for key, sign in (("tau", "τ"), ("factor", "factor")) if pd.notna(config[key])
-    ]
-    return ", ".join(parts)

@@ -1,13 +1,18 @@
-"""The report's figures and tables of how far descriptions can be trusted: effect sizes, held-out evidence, change."""
+"""The report's figures of how far descriptions can be trusted: effect sizes, held-out evidence, change."""
 
-import pandas as pd
-
-from emobench.params import LAYERS
 from emobench.reporting import tables
-from emobench.reporting.figures.style import INK, MARKERS, MUTED, SERIES, Picture, in_style, new_axes
-from emobench.reporting.page_tables import SHARE, Table, text
+from emobench.reporting.figures.style import (
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    Picture,
+    in_style,
+    name_ticks,
+    new_axes,
+    stretched,
+)
 from emobench.reporting.results import Results
-from emobench.vocabulary import set_label
 
 CONTROLS = {"random": ("s", SERIES[1]), "constant": ("D", SERIES[4]), "best": ("|", INK)}
 
@@ -23,17 +28,17 @@ def effect_sizes(results: Results) -> Picture:
     """Median distance of a layer's units from the null, in the null's sds, beside the untrained network."""
     function = results.params.edit.similarity_fn
     figure, axes = new_axes(6, 3.6)
-    for number, name in enumerate(map(set_label, results.params.concept_sets)):
+    for number, name in enumerate(results.concept_sets):
         layers = tables.of_dissection(results.layers, name, function)
-        places = [LAYERS.index(layer) for layer in layers["layer"]]
-        style = {"color": SERIES[number], "marker": MARKERS[number], "markersize": 5}
+        places = tables.places(results, layers)
+        style = {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)], "markersize": 5}
         axes.plot(places, layers["effect"], **style, label=name)
         if "untrained_effect" in layers:
             label = f"{name}, untrained network"
             axes.plot(places, layers["untrained_effect"], **style, mfc="none", ls=":", alpha=0.8, label=label)
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_yscale("symlog", linthresh=3)
-    axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+    name_ticks(axes.xaxis, results.layer_names, rotation=45, ha="right")
     axes.set_ylabel("effect size, median")
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
@@ -56,8 +61,8 @@ def held_out(results: Results) -> Picture | None:
     trained = rows[rows["network"] == "trained"]
     if trained.empty:
         return None
-    figure, axes = new_axes(6, 4.6)
-    places = [LAYERS.index(layer) for layer in trained["layer"]]
+    figure, axes = new_axes(6, stretched(4.6, len(results.layer_names), 16))
+    places = tables.places(results, trained)
     axes.hlines(places, trained["random"], trained["described"], color=SERIES[0], linewidth=2)
     axes.plot(trained["described"], places, "o", color=SERIES[0], label="description")
     for name, (marker, color) in CONTROLS.items():
@@ -67,10 +72,10 @@ def held_out(results: Results) -> Picture | None:
         )
     untrained = rows[rows["network"] == "untrained"]
     if len(untrained):
-        spots = [LAYERS.index(layer) + 0.28 for layer in untrained["layer"]]
+        spots = [place + 0.28 for place in tables.places(results, untrained)]
         style = {"color": SERIES[0], "mfc": "none", "markersize": 4, "alpha": 0.8}
         axes.plot(untrained["described"], spots, "o", **style, label="description, untrained network")
-    axes.set_yticks(range(len(LAYERS)), LAYERS)
+    name_ticks(axes.yaxis, results.layer_names)
     axes.invert_yaxis()
     axes.set_xlabel("AUPRC on validation images (mean over units)")
     axes.grid(axis="x")
@@ -100,9 +105,16 @@ def stability_by_layer(results: Results) -> Picture | None:
         return None
     figure, axes = new_axes(6, 3.4)
     for number, (name, label) in enumerate(names.items()):
-        places = [LAYERS.index(layer) for layer in layers["layer"]]
-        axes.plot(places, 100 * layers[name], color=SERIES[number], marker=MARKERS[number], markersize=5, label=label)
-    axes.set_xticks(range(len(LAYERS)), LAYERS, rotation=45, ha="right")
+        places = tables.places(results, layers)
+        axes.plot(
+            places,
+            100 * layers[name],
+            color=SERIES[number % len(SERIES)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5,
+            label=label,
+        )
+    name_ticks(axes.xaxis, results.layer_names, rotation=45, ha="right")
     axes.set(ylabel="% of units", ylim=(0, 104))
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
@@ -114,75 +126,3 @@ def stability_by_layer(results: Results) -> Picture | None:
         "about as well.",
         "Lines: share of units that keep their description by layer, for three kinds of change.",
     )
-
-
-def overview_table(results: Results) -> Table:
-    """Every layer, concept set and score function in one table."""
-    columns = {
-        "layer": ("layer", "{}"), "concept_set": ("concepts", "{}"), "similarity_fn": ("function", "{}"),
-        "prop_interp": ("above τ", SHARE), "prop_significant": ("significant", SHARE),
-        "untrained_prop_significant": ("untrained", SHARE), "effect": ("effect", "{:.1f}"),
-        "untrained_effect": ("untrained", "{:.1f}"), "overall_acc": ("accuracy", SHARE),
-        "overall_chance": ("chance", SHARE), "lift": ("lift", "{:.2f}"),
-        "measured_auprc_described": ("AUPRC", "{:.3f}"), "measured_auprc_random": ("random", "{:.3f}"),
-        "measured_auprc_best": ("best", "{:.3f}"), "stability": ("stable", SHARE),
-        "stability_noise": ("stable, noise", SHARE), "agreement": ("agree", SHARE),
-    }  # fmt: skip
-    columns = {name: column for name, column in columns.items() if name in results.layers}
-    rows = [[text(row[name], form) for name, (_, form) in columns.items()] for row in results.layers.to_dict("records")]
-    caption = (
-        "Every layer, concept set and score function. Significant: share of units at a false discovery rate of "
-        f"{results.params.dissect.fdr:.0%} (for the cosines and rank_reorder by an asymptotic null); effect: median "
-        "distance from the null in its standard deviations; AUPRC: held-out, against the measured concept, beside a "
-        "random and the best possible description; stable: units that keep their description over resamples of the "
-        "probe and under noise; agree: share of the other functions that say the same."
-    )
-    return Table(caption, [head for head, _ in columns.values()], rows, words=3)
-
-
-def truth_table(results: Results) -> Table:
-    """How often each function's description is the unit's best measured concept, or among the best three."""
-    known = results.layers.dropna(subset=["truth_top1"])
-    known = known[known["truth_units"] > 0]
-    rows = []
-    for (name, function), group in known.groupby(["concept_set", "similarity_fn"], sort=False):
-        found = (_mean(group, column) for column in ("top1", "top1_random", "top3", "top3_random"))
-        rows.append([name, function, f"{group['truth_units'].sum():,}", *(text(value, SHARE) for value in found)])
-    caption = (
-        "How often a description is the concept that the unit's activation follows most (highest correlation with the "
-        "measured concept on validation images), or one of the three, over the units of all layers, beside a random "
-        "description."
-    )
-    head = ["concepts", "function", "units", "best", "random", "best three", "random"]
-    return Table(caption, head, rows, words=2)
-
-
-def _mean(group: pd.DataFrame, column: str) -> float:
-    """Mean over units of a share that is given by layer."""
-    return float((group[f"truth_{column}"] * group["truth_units"]).sum() / group["truth_units"].sum())
-
-
-def known_answer_table(results: Results) -> Table:
-    """How many of lin3's units get their own class, for each function."""
-    rows = [
-        [name, function, f"{count['own_class']} of {count['units']}"]
-        for name, functions in results.metrics("proof")["lin3"].items()
-        for function, count in functions.items()
-    ]
-    caption = "The known answer: units of lin3, each of which stands for a class, that get their own class as name."
-    return Table(caption, ["concepts", "function", "own class"], rows, words=2)
-
-
-def coherence_table(results: Results) -> Table:
-    """Clarity, redundancy and polysemanticity by layer: they need no label and no concept."""
-    chosen = tables.of_dissection(results.layers, results.params.edit.concept_set, results.params.edit.similarity_fn)
-    names = [
-        f"{prefix}{name}" for name in ("clarity", "redundancy", "polysemanticity") for prefix in ("", "untrained_")
-    ]
-    names = [name for name in names if name in chosen]
-    rows = [[row["layer"], *(text(row[name], "{:.3f}") for name in names)] for row in chosen.to_dict("records")]
-    caption = (
-        "Without any concept: do a unit's top images look alike to CLIP (clarity, mean cosine of pairs), does another "
-        "unit of the layer show the same (redundancy), and do they fall into two kinds (polysemanticity)?"
-    )
-    return Table(caption, ["layer", *(name.replace("_", ", ", 1) for name in names)], rows)

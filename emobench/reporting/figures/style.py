@@ -7,17 +7,20 @@ fixed values, so that the page can replace them by its own for light and dark (s
 import functools
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 PAPER, INK, MUTED, GRID = "#fffffe", "#1b1f24", "#6a737d", "#d8dee4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56b4e9")
 MARKERS = "osD^vP"
+MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 25
+"""From how many names on an axis they get smaller, how many it takes, the smallest font, characters of a name."""
 FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
 STYLE = {
     "svg.hashsalt": "emobench",
@@ -79,6 +82,20 @@ class Picture:
 
 def _rounded(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def stretched(length: float, count: int, usual: int) -> float:
+    """A height or width in inches: ``length`` for up to ``usual`` things, in proportion for more, twice at most."""
+    return length * min(max(count / usual, 1.0), 2.0)
+
+
+def name_ticks(axis: Axis, names: Sequence[str], places: Sequence[float] | None = None, **style: Any) -> None:
+    """Names places on an axis, 0, 1, 2, ... by default: many of them smaller, of very many every second or third."""
+    step = -(-len(names) // MOST_NAMES)
+    size = max(SMALLEST, STYLE["font.size"] - max(0, len(names) - MANY) / 6)
+    short = [name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}" for name in names]
+    places = range(len(names)) if places is None else places
+    axis.set_ticks(places[::step], short[::step], fontsize=size, **style)
 
 
 def in_style(draw: Callable[..., Any]) -> Callable[..., Any]:
