@@ -8,16 +8,18 @@ import torch
 from emobench.concepts.scores import ConceptScores, concept_scores
 from emobench.errors import UserError
 from emobench.files import file_digest
-from emobench.vocabulary import CLASSES, concept_classes, set_label
+from emobench.vocabulary.card import Vocabulary
 
 
-def load_concept_scores(folder: Path, images_digest: str, sets: list[str]) -> tuple[torch.Tensor, list[ConceptScores]]:
+def load_concept_scores(
+    folder: Path, images_digest: str, vocabulary: Vocabulary
+) -> tuple[torch.Tensor, list[ConceptScores]]:
     """Scores every concept set on all images by the cosine of the embeddings.
 
     Args:
         folder: where ``image_embeddings.npy`` (all images, dim) and ``concept_embeddings.npz`` lie.
         images_digest: of the image set in use; the embeddings must be of the same.
-        sets: concept sets as in params.
+        vocabulary: the concept sets, and their concepts' classes.
 
     Returns:
         The images' embeddings (images, dim), unit vectors, and the scores of each set.
@@ -39,9 +41,9 @@ def load_concept_scores(folder: Path, images_digest: str, sets: list[str]) -> tu
     if not torch.isfinite(images).all():
         raise UserError(f"{images_path} has NaN or infinite values; run the stage 'embed' again")
     scores = []
-    for name in map(set_label, sets):
-        if name not in stored:
-            raise UserError(f"{concepts_path} has no concept set {name!r}; run the stage 'embed' again")
+    for name, classes in vocabulary.sets.items():
+        if name not in stored or not set(stored[f"{name}_names"].tolist()) <= set(classes):
+            raise UserError(f"{concepts_path} lacks the concept set {name!r} as it is; run the stage 'embed' again")
         vectors, concepts = torch.from_numpy(stored[name]), stored[f"{name}_names"].tolist()
-        scores.append(concept_scores(name, images, vectors, concepts, concept_classes(), CLASSES))
+        scores.append(concept_scores(name, images, vectors, concepts, classes, vocabulary.classes))
     return images, scores

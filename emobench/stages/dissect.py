@@ -9,6 +9,7 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import write_arrays, write_csv, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.vocabulary.card import load_vocabulary
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -19,7 +20,7 @@ def run(params: Params, layout: Layout) -> None:
         recordings["untrained"] = folder / "activations_untrained"
     if params.record.noise:
         recordings["noisy"] = folder / "activations_noisy"
-    embeddings, sets = load_concept_scores(folder, imageset.digest(), params.concept_sets)
+    embeddings, sets = load_concept_scores(folder, imageset.digest(), load_vocabulary(layout.data))
     annotations = pd.read_parquet(layout.data / "annotations.parquet").drop(columns="image_id")
     images = Images(imageset, embeddings, sets, annotations)
     found = dissect_networks(params.dissect, images, recordings, profiled=params.edit.similarity_fn, seed=params.seed)
