@@ -11,6 +11,7 @@ from emobench.settings.dissect import Dissect
 from emobench.settings.edit import Edit
 from emobench.settings.network import Device, Network, Record
 from emobench.settings.results import Compare, Report, Track
+from emobench.vocabulary import check_set_names, set_label
 
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""
@@ -63,9 +64,8 @@ def _check_together(params: Params) -> None:
     """Checks what no single key shows."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", params.name):
         raise UserError(f"params: name is {params.name!r}; expected small letters, digits, '_' and '-'")
-    labels = [Path(name).stem for name in params.concept_sets]
-    if not labels or len(set(labels)) < len(labels):
-        raise UserError(f"params: concept_sets is {params.concept_sets}; expected at least one, each once")
+    check_set_names(params.concept_sets)
+    labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
     if params.edit.similarity_fn not in params.dissect.similarity_fns:

@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from emobench.concepts.tokenizing import Tokenizer, tokenizer_of
 from emobench.errors import UserError
+from emobench.faces.scaling import unit_range
 from emobench.files import write_json
 from emobench.progress import progress
 from emobench.weights import differences
@@ -24,6 +26,9 @@ from emobench.weights import differences
 CONFIG, WEIGHTS, ORIGIN = "open_clip_config.json", "open_clip_model.safetensors", "clip.json"
 FULL_VOCABULARY = 49408
 """Tokens of open_clip's own tokenizer, CLIP's byte pairs."""
+INTERPOLATIONS = ("bicubic", "bilinear")
+TEXTS = 256
+"""Texts a forward pass: a long list must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Origin:
         saw_labels: whether it was trained on this image set's labels.
         saw_annotations: whether it was trained on this image set's annotations.
         concepts: what its captions could mention; empty where that isn't known.
-        unmeasured: concepts that no annotation measures, which it was therefore never taught.
+        unmeasured: annotated concepts and classes that it was never taught, because none or all images show them.
     """
 
     source: str
@@ -66,32 +71,36 @@ class ClipModel:
     """A CLIP ready for embedding, in evaluation mode; ``config`` and ``preprocess`` in open_clip's form."""
 
     model: torch.nn.Module
-    tokenizer: Any
+    tokenizer: Tokenizer
     config: Mapping[str, Any]
     preprocess: Mapping[str, Any]
     origin: Origin
     device: str
 
     def inputs(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Grey pictures (images, 1, height, width) in [0, 1] to the image tower's input (images, 3, size, size)."""
+        """Pictures (images, 1 or 3, height, width) in [0, 1] to the image tower's input (images, 3, size, size)."""
         return to_inputs(pictures, self.preprocess).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def embed_images(self, images: np.ndarray, batch_size: int = 256, out: np.ndarray | None = None) -> np.ndarray:
-        """Embeds pictures uint8 (images, 48, 48) as unit vectors float32 (images, dim).
+    def embed_batch(self, images: np.ndarray) -> np.ndarray:
+        """Embeds pictures uint8 (images, height, width) or (images, height, width, 3), all in one forward pass."""
+        vectors = self.model.encode_image(self.inputs(unit_range(images)), normalize=True)
+        return vectors.float().cpu().numpy()
+
+    def embed_images(self, images: np.ndarray, batch_size: int = 256, rows: np.ndarray | None = None) -> np.ndarray:
+        """Embeds pictures as unit vectors float32 (images, dim).
 
         Args:
-            images: the pictures; may be memory-mapped.
+            images: uint8 (n, height, width) or (n, height, width, 3); may be memory-mapped.
             batch_size: images a forward pass.
-            out: where the vectors go, e.g. a mapped file; None for a new array.
+            rows: which of them, in this order; None for all.
         """
-        for start in progress(range(0, len(images), batch_size), desc="embed images", unit="batch"):
-            pictures = torch.from_numpy(images[start : start + batch_size].astype(np.float32)).div_(255)[:, None]
-            vectors = self.model.encode_image(self.inputs(pictures), normalize=True).float().cpu().numpy()
-            if out is None:
-                out = np.empty((len(images), vectors.shape[1]), np.float32)
-            out[start : start + len(vectors)] = vectors
-        return out
+        count = len(images) if rows is None else len(rows)
+        vectors = np.empty((count, self.config["embed_dim"]), np.float32)
+        for start in progress(range(0, count, batch_size), desc="embed images", unit="batch"):
+            part = slice(start, start + batch_size)
+            vectors[part] = self.embed_batch(images[part] if rows is None else images[rows[part]])
+        return vectors
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], prompts: Sequence[str] = ("{}",)) -> np.ndarray:
@@ -104,17 +113,21 @@ class ClipModel:
         Returns:
             Unit vectors float32 (texts, dim).
         """
-        total = 0.0
-        for prompt in prompts:
-            tokens = self.tokenizer([prompt.replace("{}", text) for text in texts]).to(self.device)
-            total = total + self.model.encode_text(tokens, normalize=True).float()
-        return F.normalize(total, dim=-1).cpu().numpy()
+        parts = [np.empty((0, self.config["embed_dim"]), np.float32)]
+        for start in range(0, len(texts), TEXTS):
+            total = 0.0
+            for prompt in prompts:
+                said = [prompt.replace("{}", text) for text in texts[start : start + TEXTS]]
+                total = total + self.model.encode_text(self.tokenizer(said).to(self.device), normalize=True).float()
+            parts.append(F.normalize(total, dim=-1).cpu().numpy())
+        return np.concatenate(parts)
 
 
 def to_inputs(pictures: torch.Tensor, preprocess: Mapping[str, Any]) -> torch.Tensor:
-    """Resizes grey pictures (images, 1, height, width) in [0, 1], makes them three channels and normalises those.
+    """Resizes pictures (images, 1 or 3, height, width) in [0, 1], makes them three channels and normalises those.
 
-    FER2013's pictures are square, so open_clip's ways to treat the other side are all the same here.
+    Stored pictures are square, and so are a CLIP's inputs (:func:`preprocessing` sees to it), so that open_clip's ways
+    to treat the other side are all the same here.
     """
     size = preprocess["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -129,11 +142,21 @@ def to_inputs(pictures: torch.Tensor, preprocess: Mapping[str, Any]) -> torch.Te
 def preprocessing(
     size: Any, mean: Sequence[float], std: Sequence[float], interpolation: str = "bicubic"
 ) -> dict[str, Any]:
-    """A ``preprocess_cfg`` in open_clip's form."""
+    """A ``preprocess_cfg`` in open_clip's form.
+
+    Raises:
+        UserError: not three colours, a size that is no square, or an interpolation that open_clip hasn't.
+    """
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise UserError(
             f"params: clip.image_mean is {list(mean)}, clip.image_std {list(std)}; "
             "expected three numbers each (one a colour channel), std above 0"
+        )
+    sides = [size] if isinstance(size, int) else list(size)
+    if len(set(sides)) != 1 or interpolation not in INTERPOLATIONS:
+        raise UserError(
+            f"clip: takes pictures of size {size} by {interpolation} interpolation; expected a square size and one of "
+            f"{', '.join(INTERPOLATIONS)}"
         )
     return {
         "size": size,
@@ -153,13 +176,17 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module:
         UserError: the config is of another form, or needs files from the model hub.
     """
     config = dict(config)
-    if "hf_model_name" in config.get("text_cfg", {}) or "hf_tokenizer_name" in config.get("text_cfg", {}):
-        raise UserError("clip: this model's text side needs files from a model hub; expected one with CLIP's tokenizer")
+    text, vision = dict(config.get("text_cfg") or {}), dict(config.get("vision_cfg") or {})
+    if "hf_model_name" in text:
+        raise UserError("clip: this model's text side is built from files on a model hub; expected one of open_clip's")
+    if "timm_model_name" in vision:
+        # timm would fetch weights that are replaced anyway.
+        config["vision_cfg"] = vision | {"timm_model_pretrained": False}
     custom = config.pop("custom_text", False)
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
         return kind(**config)
-    except (TypeError, KeyError, AttributeError, AssertionError) as error:
+    except (TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ValueError) as error:
         raise UserError(f"clip: not an open_clip model config ({type(error).__name__}: {error})") from None
 
 
@@ -170,6 +197,8 @@ def save_clip(folder: Path, clip: ClipModel) -> None:
     state = {name: value.detach().cpu().contiguous().clone() for name, value in clip.model.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     write_json(folder / ORIGIN, asdict(clip.origin))
+    for name, content in getattr(clip.tokenizer, "files", {}).items():
+        (folder / name).write_bytes(content)
 
 
 def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
@@ -189,14 +218,19 @@ def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
         raise UserError(f"{folder}: not written by the stage 'clip' ({error}); run it again") from None
     model = build(config)
     load_weights(model, load_file(folder / WEIGHTS), folder / WEIGHTS)
-    return ready(model, config, preprocess, origin, device)
+    return ready(model, config, preprocess, origin, device, folder)
 
 
 def ready(
-    model: torch.nn.Module, config: Mapping[str, Any], preprocess: Mapping[str, Any], origin: Origin, device: str
+    model: torch.nn.Module,
+    config: Mapping[str, Any],
+    preprocess: Mapping[str, Any],
+    origin: Origin,
+    device: str,
+    folder: Path | None = None,
 ) -> ClipModel:
-    """Wraps a model for embedding, in evaluation mode, with the tokenizer of its context length."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"].get("context_length", 77))
+    """Wraps a model for embedding, in evaluation mode, with its tokenizer, whose own files lie in ``folder``."""
+    tokenizer = tokenizer_of(config["text_cfg"], folder)
     model = model.eval().to(device, memory_format=torch.channels_last)
     return ClipModel(model, tokenizer, config, preprocess, origin, device)
 

@@ -20,6 +20,7 @@ from emobench.concepts.ranking import rank_concepts
 from emobench.device import autocast
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
+from emobench.faces.scaling import unit_range
 from emobench.files import replacing
 from emobench.progress import progress
 from emobench.settings.concepts import ClipTraining
@@ -34,10 +35,21 @@ what soft_wpmi (a = 10) reads."""
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """Pictures uint8 (images, 48, 48) and their score table (images, names), see emobench.concepts.captions."""
+    """Some rows of stored pictures, and their score table (rows, names), see emobench.concepts.captions.
+
+    The pictures are uint8 (n, height, width) or (n, height, width, 3), may be mapped, and are read batch by batch.
+    """
 
     images: np.ndarray
+    rows: np.ndarray
     scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pictures(self, places: Any) -> torch.Tensor:
+        """Pictures of some of the rows, float32 (places, channels, height, width) in [0, 1]."""
+        return unit_range(self.images[self.rows[places]])
 
 
 def model_config(params: ClipTraining) -> dict[str, Any]:
@@ -93,8 +105,8 @@ class ClipTrainer:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, params.weight_decay), lr=params.max_lr, fused=True
         )
-        self.batch_size = min(params.batch_size, len(train.images))
-        self.steps = len(train.images) // self.batch_size
+        self.batch_size = min(params.batch_size, len(train))
+        self.steps = len(train) // self.batch_size
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, params.max_lr, epochs=params.epochs, steps_per_epoch=self.steps, pct_start=0.2
         )
@@ -124,7 +136,7 @@ class ClipTrainer:
         """One pass over the train images; returns the mean loss. Its randomness depends on seed and epoch alone."""
         rng = np.random.default_rng((self.seed, epoch))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        order, total = rng.permutation(len(self.train.images)), 0.0
+        order, total = rng.permutation(len(self.train)), 0.0
         self.model.train()
         for step in range(self.steps):
             rows = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
@@ -136,7 +148,7 @@ class ClipTrainer:
         """One batch: captions, forward, backward, update."""
         captions = self.writer.batch(self.train.scores[rows], self.params.captions, rng)
         targets, known = (torch.from_numpy(part).to(self.device) for part in fit(self.train.scores[rows], captions))
-        pictures = torch.from_numpy(self.train.images[rows].astype(np.float32)).div_(255)[:, None]
+        pictures = self.train.pictures(rows)
         inputs = to_inputs(augment(pictures, self.params.augment, generator), self.preprocess)
         inputs = inputs.to(self.device, memory_format=torch.channels_last)
         with autocast(self.device, self.params.precision):
@@ -163,9 +175,9 @@ class ClipTrainer:
         self.model.eval()
         said = self.model.encode_text(self._tokenize([*self.writer.concepts, *self.writer.emotions]), normalize=True)
         parts = []
-        for start in range(0, len(self.val.images), 64):
-            pictures = torch.from_numpy(self.val.images[start : start + 64].astype(np.float32)).div_(255)[:, None]
-            inputs = to_inputs(pictures, self.preprocess).to(self.device, memory_format=torch.channels_last)
+        for start in range(0, len(self.val), 64):
+            inputs = to_inputs(self.val.pictures(slice(start, start + 64)), self.preprocess)
+            inputs = inputs.to(self.device, memory_format=torch.channels_last)
             parts.append(self.model.encode_image(inputs, normalize=True) @ said.T)
         return torch.cat(parts).float().cpu().numpy()
 

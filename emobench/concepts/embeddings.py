@@ -19,7 +19,7 @@ def load_concept_scores(
     Args:
         folder: where ``image_embeddings.npy`` (all images, dim) and ``concept_embeddings.npz`` lie.
         images_digest: of the image set in use; the embeddings must be of the same.
-        vocabulary: the concept sets, and which classes their concepts speak for.
+        vocabulary: the concept sets, and their concepts' classes.
 
     Returns:
         The images' embeddings (images, dim), unit vectors, and the scores of each set.
@@ -41,9 +41,9 @@ def load_concept_scores(
     if not torch.isfinite(images).all():
         raise UserError(f"{images_path} has NaN or infinite values; run the stage 'embed' again")
     scores = []
-    for name, speaks in vocabulary.sets.items():
-        if name not in stored:
-            raise UserError(f"{concepts_path} has no concept set {name!r}; run the stage 'embed' again")
+    for name, classes in vocabulary.sets.items():
+        if name not in stored or not set(stored[f"{name}_names"].tolist()) <= set(classes):
+            raise UserError(f"{concepts_path} lacks the concept set {name!r} as it is; run the stage 'embed' again")
         vectors, concepts = torch.from_numpy(stored[name]), stored[f"{name}_names"].tolist()
-        scores.append(concept_scores(name, images, vectors, concepts, speaks, vocabulary.classes))
+        scores.append(concept_scores(name, images, vectors, concepts, classes, vocabulary.classes))
     return images, scores

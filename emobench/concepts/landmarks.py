@@ -28,24 +28,29 @@ from emobench.progress import progress
 
 POINTS = 478
 CHUNK = 500
-PAD = 16
+PAD = 1 / 3
+"""Width of the margin around a picture, by its side: the detector misses faces that fill the picture."""
 SIZE = 256
+"""Least side of what the landmarker is shown, margin included."""
 VERSION = 1
 """Raise it when the code here would find other points in the same image: kept points are then not reused."""
 CLOSED_PORT = "http://127.0.0.1:9"
 _INSTALL = "pip install 'emobench[landmarks]'"
 
 
-def find_landmarks(images: np.ndarray, model: Path, work: Path, *, workers: int | None = None) -> np.ndarray:
+def find_landmarks(
+    images: np.ndarray, model: Path, work: Path, *, digest: str, workers: int | None = None
+) -> np.ndarray:
     """Finds the points of the face in every image, and goes on where an interrupted run was.
 
-    The points are kept in ``work``, in a folder named by a hash of the pixels, the model file and the versions, and
+    The points are kept in ``work``, in a folder named by a hash of ``digest``, the model file and the versions, and
     reused by any later run on the same. They don't depend on the number of workers.
 
     Args:
-        images: (n, height, width) uint8, grey.
+        images: uint8 (n, height, width) or (n, height, width, 3).
         model: a MediaPipe face landmarker ``.task`` file.
         work: folder for the points found so far.
+        digest: tells these images from any others.
         workers: processes; by default one a core.
 
     Returns:
@@ -57,7 +62,7 @@ def find_landmarks(images: np.ndarray, model: Path, work: Path, *, workers: int 
     model = Path(model)
     if not model.is_file():
         raise UserError(f"no landmark model {model}; expected the path of a MediaPipe face landmarker .task file")
-    folder = Path(work) / _key(images, model.read_bytes())
+    folder = Path(work) / _key(images.shape, digest, model.read_bytes())
     starts = range(0, len(images), CHUNK)
     chunks = {start: folder / f"{start:07d}.npy" for start in starts}
     missing = [start for start in starts if not chunks[start].is_file()]
@@ -72,15 +77,14 @@ def find_landmarks(images: np.ndarray, model: Path, work: Path, *, workers: int 
     return np.concatenate(found) if found else np.empty((0, POINTS, 3), np.float32)
 
 
-def _key(images: np.ndarray, model: bytes) -> str:
+def _key(shape: tuple[int, ...], digest: str, model: bytes) -> str:
     """A hash of all that the points depend on: the content of ``model``, not its path."""
     try:
         version = importlib.metadata.version("mediapipe")
     except importlib.metadata.PackageNotFoundError:
         raise UserError(f"annotate.source 'landmarks' needs mediapipe; install it: {_INSTALL}") from None
-    digest = hashlib.sha256(f"{VERSION} {version} {images.shape} {hashlib.sha256(model).hexdigest()}".encode())
-    digest.update(np.ascontiguousarray(images).tobytes())
-    return digest.hexdigest()[:32]
+    parts = f"{VERSION} {version} {shape} {hashlib.sha256(model).hexdigest()} {digest}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 def _in_processes(function: Callable[..., Any], jobs: list[tuple[Any, ...]], workers: int) -> Iterator[Any]:
@@ -135,21 +139,30 @@ def _points(images: np.ndarray, model: Path) -> np.ndarray:
     mediapipe, landmarker = _open_landmarker(model)
     with landmarker:
         for row, image in enumerate(images):
-            data = np.repeat(_framed(image)[:, :, None], 3, axis=2)
+            data = _framed(image)
+            data = np.repeat(data[:, :, None], 3, axis=2) if data.ndim == 2 else data
             result = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=data))
             if result.face_landmarks:
                 points[row] = [(point.x, point.y, point.z) for point in result.face_landmarks[0]]
     # MediaPipe gives fractions of the framed image's width and height.
-    height, width = images.shape[1:]
-    points *= (width + 2 * PAD, height + 2 * PAD, width + 2 * PAD)
-    points[:, :, :2] -= PAD
+    height, width = images.shape[1:3]
+    pad = _pad(images[0]) if len(images) else 0
+    points *= (width + 2 * pad, height + 2 * pad, width + 2 * pad)
+    points[:, :, :2] -= pad
     return points
 
 
+def _pad(image: np.ndarray) -> int:
+    return round(PAD * max(image.shape[:2]))
+
+
 def _framed(image: np.ndarray) -> np.ndarray:
-    """A larger copy with a margin of its mean grey: the detector misses faces that fill the picture."""
-    padded = np.pad(image, PAD, constant_values=round(float(image.mean())))
-    return np.asarray(Image.fromarray(padded).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    """A copy with a margin of its mean, enlarged where it is small: the model was made for larger faces."""
+    pad = _pad(image)
+    margins = [(pad, pad), (pad, pad), (0, 0)][: image.ndim]
+    padded = np.pad(image, margins, constant_values=round(float(image.mean())))
+    size = max(SIZE, *padded.shape[:2])
+    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def _open_landmarker(model: Path) -> tuple[Any, Any]:

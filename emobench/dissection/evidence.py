@@ -13,8 +13,8 @@ from emobench.concepts.scores import ConceptScores
 from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.functional.faithfulness import description_auroc
-from emobench.networks.card import NetworkCard
 from emobench.networks.activations import load_activations
+from emobench.networks.card import NetworkCard
 from emobench.settings.edit import Edit
 
 LAYERS_TESTED = 2

@@ -12,7 +12,7 @@ def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -
     """Rotates, moves, scales, mirrors and erases each image by its own random amounts.
 
     Args:
-        images: (images, 1, height, width), float, values in [0, 1].
+        images: (images, channels, height, width), float, values in [0, 1].
         params: largest rotation (degrees), shift (share of the side), change of scale (share), and the probabilities
             of mirroring and of erasing one rectangle.
         generator: the source of randomness, on the CPU.
@@ -35,7 +35,7 @@ def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -
 
 
 def _erase(images: torch.Tensor, draws: torch.Tensor, probability: float) -> torch.Tensor:
-    """Sets one rectangle (sides a tenth to four tenths of the picture's) to its image's mean, in a share of images."""
+    """Sets one rectangle (sides .1 to .4 of the picture's) to the image's mean colour, in a share of images."""
     height, width = images.shape[2:]
     sides = 0.1 + 0.3 * draws[:, 1:3]
     # The probability is spent on the first draw; what is left of it, rescaled, places the rectangle across.

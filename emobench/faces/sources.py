@@ -12,6 +12,7 @@ from emobench.faces.splitting import with_splits
 from emobench.faces.synthetic.faces import synthesize
 from emobench.settings.data import Data
 from emobench.vocabulary import SPLITS
+from emobench.vocabulary.class_names import BASIC, stated_classes
 
 
 def source_images(data: Data, seed: int, *, root: Path = Path()) -> tuple[RawImages, pd.DataFrame | None]:
@@ -39,6 +40,11 @@ def look_at(data: Data, path: Path) -> tuple[str, ...]:
     return READERS[data.source](path, _wanted(data, look=True)).said
 
 
+def stated_classes_of(data: Data) -> tuple[str, ...]:
+    """The classes, where they are known before a picture is read; else none."""
+    return BASIC if data.source == "synthetic" else stated_classes(data.classes)
+
+
 def source_in_words(data: Data) -> dict[str, Any]:
     """Keys ``source`` and ``private`` of the data set's card."""
     drawn = data.source == "synthetic"
@@ -47,7 +53,8 @@ def source_in_words(data: Data) -> dict[str, Any]:
 
 
 def _wanted(data: Data, *, look: bool = False) -> Wanted:
-    return Wanted(data.size, data.channels, tuple(data.classes), data.labels, look)
+    labels = data.labels if data.source == "fer2013" else "file"
+    return Wanted(data.size, data.channels, tuple(data.classes), labels, look)
 
 
 def _synthetic(data: Data, seed: int) -> tuple[RawImages, pd.DataFrame]:

@@ -52,7 +52,11 @@ class TrainedClip(_Prompted):
 
 @settings
 class GivenClip(_Prompted):
-    """A local checkpoint: an open_clip name with weights, OpenAI's archive, or a folder as on the model hub."""
+    """A local CLIP: a folder as on the model hub, OpenAI's archive, or a weights file.
+
+    ``model`` (open_clip's name), ``image_mean`` and ``image_std`` are needed for a weights file. Folder and archive
+    know them: there they are empty ("" and []), or must be the same.
+    """
 
     source: Literal["checkpoint"]
     model: Str

@@ -1,4 +1,4 @@
-"""Stage annotate: how strongly each expression shows on each image."""
+"""Stage annotate: how strongly each concept shows on each image."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import write_parquet
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.vocabulary.card import load_vocabulary
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes annotations.parquet beside the images: image_id and a score in [0, 1] for each expression."""
+    """Writes annotations.parquet beside the images: image_id and a score in [0, 1] for each concept."""
     source = params.annotate.source
     given = layout.data / "truth.parquet" if source == "truth" else layout.root / params.annotate.input
-    table = annotate(load_imageset(layout.data), source, given=Path(given), work=layout.partial / "annotate")
+    inputs = load_imageset(layout.data), load_vocabulary(layout.data)
+    table = annotate(*inputs, source, given=Path(given), work=layout.partial / "annotate")
     write_parquet(layout.data / "annotations.parquet", table)

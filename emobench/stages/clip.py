@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 
 from emobench.concepts.clip import load_clip, save_clip
-from emobench.concepts.clip_sources import from_checkpoint, from_hub, train_clip
+from emobench.concepts.clip_files import from_checkpoint
+from emobench.concepts.clip_sources import from_hub, train_clip
 from emobench.concepts.ranking import rank_names
 from emobench.device import pick_device, pick_precision
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest, replacing, write_csv, write_json
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.vocabulary import CLASSES
+from emobench.settings.concepts import GivenClip, TrainedClip
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -25,22 +26,26 @@ def run(params: Params, layout: Layout) -> None:
     # The precision that is used, not the one asked for: a run begun on another machine may have had another one.
     trained = params.clip.source == "train"
     precision = pick_precision(params.clip.training.precision, device) if trained else "float32"
-    settings = replace(params.clip, training=replace(params.clip.training, precision=precision))
-    inputs = (settings, params.concept_sets, params.seed, imageset.digest(), file_digest(path))
+    given = params.clip
+    settings = replace(given, training=replace(given.training, precision=precision)) if trained else given
+    inputs = (settings, params.seed, imageset.digest(), imageset.classes, file_digest(path))
     partial = layout.partial_for("clip", *inputs)
-    if trained:
-        clip = train_clip(replace(params, clip=settings), imageset, annotations, partial, device)
+    if isinstance(settings, TrainedClip):
+        clip = train_clip(settings, imageset, annotations, partial, seed=params.seed, device=device)
+    elif isinstance(settings, GivenClip):
+        clip = from_checkpoint(settings, device, layout.root)
     else:
-        clip = (from_checkpoint if params.clip.source == "checkpoint" else from_hub)(params.clip, device)
+        clip = from_hub(settings, device)
     with replacing(layout.models / "clip") as folder:
         folder.mkdir()
         save_clip(folder, clip)
     # Finished work must not be resumed: the code may have changed when the stage runs again.
     shutil.rmtree(partial, ignore_errors=True)
     clip, rows = load_clip(layout.models / "clip", device), imageset.rows("val")
-    vectors = clip.embed_images(imageset.images[rows], params.clip.batch_size)
+    vectors = clip.embed_images(imageset.images, params.clip.batch_size, rows)
     concepts = rank_names(clip, vectors, annotations.iloc[rows], params.clip.prompts)
-    emotions = pd.DataFrame(np.eye(len(CLASSES))[imageset.labels[rows]], columns=list(CLASSES))
+    classes = imageset.classes
+    emotions = pd.DataFrame(np.eye(len(classes))[imageset.labels[rows]], columns=list(classes))
     emotions = rank_names(clip, vectors, emotions, params.clip.prompts)
     write_csv(layout.reports / "clip_concepts.csv", concepts)
     means = {"mean_auroc": concepts["auroc"], "emotions_mean_auroc": emotions["auroc"]}

@@ -1,47 +1,53 @@
-"""Stage embed: one unit vector for every image and for every concept."""
+"""Stage embed: one unit vector for every image and for every concept, and the class that is nearest to each concept."""
+
+import shutil
 
 import numpy as np
 
+from emobench.concepts.class_table import class_table
 from emobench.concepts.clip import WEIGHTS, ClipModel, load_clip
+from emobench.concepts.embedding import embed_all
 from emobench.device import pick_device
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
-from emobench.files import file_digest, replacing
+from emobench.files import file_digest, replacing, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
-from emobench.vocabulary import concept_set, set_label
+from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Writes image_embeddings.npy (images, dim) and concept_embeddings.npz (vectors and names by concept set)."""
-    imageset = load_imageset(layout.data)
-    clip = load_clip(layout.models / "clip", pick_device(params.device))
-    arrays = {"images_digest": np.array(imageset.digest())}
-    if clip.origin.images_digest not in ("", str(arrays["images_digest"])):
-        raise UserError(f"{layout.models / 'clip'} was trained on another image set; run the stage 'clip' again")
-    arrays["clip_digest"] = np.array(file_digest(layout.models / "clip" / WEIGHTS))
-    for name in params.concept_sets:
-        concepts = _candidates(clip, name)
-        arrays[set_label(name)] = clip.embed_texts(concepts, params.clip.prompts)
-        arrays[f"{set_label(name)}_names"] = np.array(concepts)
+    """Writes image_embeddings.npy, concept_embeddings.npz (vectors and names by set) and concept_classes.csv."""
+    imageset, vocabulary, folder = load_imageset(layout.data), load_vocabulary(layout.data), layout.models / "clip"
+    clip, settings = load_clip(folder, pick_device(params.device)), params.clip
+    digests = {"images_digest": imageset.digest(), "clip_digest": file_digest(folder / WEIGHTS)}
+    if clip.origin.images_digest not in ("", digests["images_digest"]):
+        raise UserError(f"{folder} was trained on another image set; run the stage 'clip' again")
+    concepts = {label: _candidates(clip, vocabulary, label) for label in vocabulary.sets}
+    vectors = {label: clip.embed_texts(names, settings.prompts) for label, names in concepts.items()}
+    table = class_table(clip, vocabulary, concepts, vectors, settings.prompts)
+    partial = layout.partial_for("embed", digests, dict(clip.preprocess), settings.batch_size, clip.device)
     images = layout.artifacts / "image_embeddings.npy"
     with replacing(images) as temporary:
-        shape = len(imageset.images), clip.config["embed_dim"]
-        stored = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        clip.embed_images(imageset.images, params.clip.batch_size, out=stored)
-        stored.flush()
+        shutil.move(embed_all(clip, imageset.images, settings.batch_size, partial), temporary)
+    shutil.rmtree(partial)
+    arrays = {name: np.array(value) for name, value in digests.items()}
+    for label, names in concepts.items():
+        arrays |= {label: vectors[label], f"{label}_names": np.array(names)}
     # So that vectors of images and of concepts that come from two models are never compared.
     arrays["image_embeddings_digest"] = np.array(file_digest(images))
     with replacing(layout.artifacts / "concept_embeddings.npz") as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
+    write_csv(layout.reports / "concept_classes.csv", table)
 
 
-def _candidates(clip: ClipModel, name: str) -> list[str]:
+def _candidates(clip: ClipModel, vocabulary: Vocabulary, label: str) -> list[str]:
     """The concepts of a set that the model can rank, at least two."""
-    concepts, unmeasured = clip.origin.candidates(concept_set(name))
+    concepts, unmeasured = clip.origin.candidates(vocabulary.concepts(label))
     if len(concepts) < 2:
+        more = ", ".join([*unmeasured[:20], *["..."] * (len(unmeasured) > 20)])
         raise UserError(
-            f"concept set {name}: the CLIP trained here was taught only {len(concepts)} of its concepts (not: "
-            f"{', '.join(unmeasured)}); expected at least 2: annotate them, drop the set, or use another clip.source"
+            f"concept set {label}: the CLIP trained here was taught only {len(concepts)} of its concepts (not: {more});"
+            " expected at least 2: annotate them, drop the set, or use another clip.source"
         )
     return concepts

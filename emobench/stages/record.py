@@ -5,8 +5,8 @@ import numpy as np
 from emobench.device import pick_device
 from emobench.faces.imageset import load_imageset
 from emobench.layout import Layout
-from emobench.networks.record_folder import record_folder
 from emobench.networks.asked import untrained
+from emobench.networks.record_folder import record_folder
 from emobench.networks.sources import load_network
 from emobench.params import Params
 

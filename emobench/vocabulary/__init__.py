@@ -6,10 +6,12 @@ paper's. The set ``emotions`` is the classes of the data at hand; a class name a
 """
 
 import csv
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from emobench.errors import UserError, unknown_name
+from emobench.vocabulary.reading import concepts_in
 
 FOLDER = Path(__file__).parent
 SPLITS = ("train", "val", "test")
@@ -27,12 +29,38 @@ def built_in_sets() -> tuple[str, ...]:
 
 def is_file(name: str) -> bool:
     """Whether a concept set is named by its file."""
-    return name.endswith(SUFFIXES)
+    return name.lower().endswith(SUFFIXES)
 
 
 def set_label(name: str) -> str:
     """The short name of a concept set, as tables show it: the file's stem."""
     return Path(name).stem if is_file(name) else name
+
+
+def check_set_names(names: Sequence[str]) -> None:
+    """Expects built-in names, or files in :data:`OWN_FOLDER`, which DVC watches; each label once.
+
+    Raises:
+        UserError: names the first that is neither, stands twice, or can't be a label.
+    """
+    labels = [set_label(name) for name in names]
+    if not names or len(set(labels)) < len(labels):
+        raise UserError(
+            f"params: concept_sets is {list(names)}; expected at least one, each once (files by their stem)"
+        )
+    for name, label in zip(names, labels, strict=True):
+        if not is_file(name):
+            if name not in built_in_sets():
+                raise unknown_name("concept set", name, [*built_in_sets(), f"or a .txt or .csv file in {OWN_FOLDER}/"])
+            continue
+        path = PurePosixPath(name)
+        if path.parts[0] != OWN_FOLDER.name or ".." in path.parts or len(path.parts) < 2:
+            raise UserError(
+                f"params: concept_sets has the file {name}; expected one in {OWN_FOLDER}/, which is watched"
+            )
+        # Arrays are stored under the label, and others beside it under names that end like this.
+        if label.endswith(("_names", "_digest")):
+            raise UserError(f"params: concept_sets has {name}; expected a name that ends neither in _names nor _digest")
 
 
 def concept_set(name: str) -> tuple[str, ...]:
@@ -47,63 +75,22 @@ def concept_set(name: str) -> tuple[str, ...]:
     return tuple(read_concepts(name))
 
 
-def read_concepts(name: str) -> dict[str, tuple[str, ...] | None]:
+def read_concepts(name: str, root: Path = Path()) -> dict[str, tuple[str, ...] | None]:
     """Reads a concept set: each concept's classes as the file has them; None where it doesn't say.
 
     Args:
         name: a built-in set's, or the path of a ``.txt`` or ``.csv`` file.
+        root: what the path is relative to.
 
     Raises:
         UserError: no such set; a file that is not UTF-8 text; a concept that is empty or stands twice; none at all.
     """
-    path = Path(name) if is_file(name) else FOLDER / f"{name}.txt"
+    path = root / name if is_file(name) else FOLDER / f"{name}.txt"
     if name == EMOTIONS:
         return {}
     if not path.is_file():
         raise unknown_name("concept set", name, [*built_in_sets(), "or the path of a .txt or .csv file"])
-    try:
-        # Editors on Windows begin a file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"concept set {path}: expected UTF-8 text") from None
-    rows = _csv_rows(path, text) if path.suffix == ".csv" else _text_rows(path, text)
-    found: dict[str, tuple[str, ...] | None] = {}
-    lines: dict[str, int] = {}
-    for number, concept, classes in rows:
-        if not concept:
-            raise UserError(f"concept set {path}, line {number}: empty concept; expected one concept a line")
-        if concept in lines:
-            raise UserError(f"concept set {path}, line {number}: {concept!r} stands already in line {lines[concept]}")
-        lines[concept], found[concept] = number, classes
-    if not found:
-        raise UserError(f"concept set {path}: no concept in it; expected one a line")
-    return found
-
-
-def _words(text: str) -> str:
-    """A concept or class as it is compared: lower case, single spaces."""
-    return " ".join(text.lower().split())
-
-
-def _text_rows(path: Path, text: str) -> list[tuple[int, str, None]]:
-    """Number and concept of each line; comments and what is empty at the end are left out."""
-    lines = text.rstrip().splitlines()
-    rows = [(number, _words(line), None) for number, line in enumerate(lines, 1) if not line.lstrip().startswith("#")]
-    if len(rows) == 1 and rows[0][1].count(",") > 1:
-        raise UserError(f"concept set {path}: all in one line with commas; expected one concept a line")
-    return rows
-
-
-def _csv_rows(path: Path, text: str) -> list[tuple[int, str, tuple[str, ...]]]:
-    """Line number, concept and classes of each row."""
-    reader = csv.DictReader(text.rstrip().splitlines(), skipinitialspace=True)
-    if not {"concept", "classes"} <= set(reader.fieldnames or ()):
-        raise UserError(f"concept set {path} has the columns {reader.fieldnames}; expected concept,classes")
-    rows = []
-    for row in reader:
-        classes = tuple(word for one in (row["classes"] or "").split("|") if (word := _words(one)))
-        rows.append((reader.line_num, _words(row["concept"] or ""), classes))
-    return rows
+    return concepts_in(path)
 
 
 @cache

@@ -3,15 +3,15 @@
 ``data/<name>/vocabulary.json`` is written once, by the stage prepare, and read by all that name concepts.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emobench.errors import UserError, unknown_name
-from emobench.files import write_json
+from emobench.files import file_digest, write_json
 from emobench.vocabulary import EMOTIONS, concept_classes, is_file, read_concepts, set_label
+from emobench.vocabulary.class_names import canonical_class
 
 FILE = "vocabulary.json"
 
@@ -48,7 +48,7 @@ class Vocabulary:
         return found
 
 
-def vocabulary_of(names: Sequence[str], classes: Sequence[str]) -> Vocabulary:
+def vocabulary_of(names: Sequence[str], classes: Sequence[str], root: Path = Path()) -> Vocabulary:
     """Reads the concept sets that params name.
 
     A file's own classes must be the data's. The built-in map is cut to them, and so is what a text file leaves open.
@@ -56,31 +56,51 @@ def vocabulary_of(names: Sequence[str], classes: Sequence[str]) -> Vocabulary:
     Args:
         names: built-in sets and files.
         classes: of the data, in order.
+        root: what the files' paths are relative to.
 
     Raises:
         UserError: a set that can't be read, or a class in the user's map that the data lack.
     """
     sets = {}
     for name in names:
-        found = {concept: None for concept in classes} if name == EMOTIONS else read_concepts(name)
+        found = dict.fromkeys(classes) if name == EMOTIONS else read_concepts(name, root)
         sets[set_label(name)] = {concept: _classes(name, concept, given, classes) for concept, given in found.items()}
     return Vocabulary(tuple(classes), sets)
 
 
 def _classes(name: str, concept: str, given: Sequence[str] | None, classes: Sequence[str]) -> tuple[str, ...]:
-    """A concept's classes, of those that the data have."""
+    """A concept's classes, of those that the data have; a known synonym is its class."""
     if given is None:
-        own = (concept,) if concept in classes else concept_classes().get(concept, ())
-        return tuple(one for one in own if one in classes)
-    for one in given:
-        if one not in classes:
-            raise unknown_name(f"class in {name}, concept {concept!r}:", one, classes)
-    return tuple(given)
+        own = next((word for word in (concept, canonical_class(concept)) if word in classes), None)
+        return (own,) if own else tuple(word for word in concept_classes().get(concept, ()) if word in classes)
+    found = [word if word in classes else canonical_class(word) for word in given]
+    for known, word in zip(found, given, strict=True):
+        if known not in classes:
+            raise unknown_name(f"class in {name}, concept {concept!r}:", word, classes)
+    return tuple(dict.fromkeys(found))
 
 
-def save_vocabulary(folder: Path, vocabulary: Vocabulary, names: Sequence[str]) -> None:
+def check_concepts(names: Sequence[str], classes: Sequence[str], root: Path = Path()) -> None:
+    """Reads the concept sets before a picture is touched, and checks their classes if those of the data are known.
+
+    Args:
+        names: built-in sets and files.
+        classes: of the data, as far as params say; none if only the pictures tell.
+        root: what the files' paths are relative to.
+
+    Raises:
+        UserError: as :func:`vocabulary_of`.
+    """
+    if classes:
+        vocabulary_of(names, classes, root)
+    else:
+        for name in names:
+            read_concepts(name, root)
+
+
+def save_vocabulary(folder: Path, vocabulary: Vocabulary, names: Sequence[str], root: Path = Path()) -> None:
     """Writes the card into the folder of the data, with the digest of each file that was read."""
-    files = {set_label(name): hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names if is_file(name)}
+    files = {set_label(name): file_digest(root / name) for name in names if is_file(name)}
     sets = [
         {"name": label, "sha256": files.get(label), "concepts": {name: list(to) for name, to in concepts.items()}}
         for label, concepts in vocabulary.sets.items()

@@ -11,6 +11,7 @@ from functools import cache
 
 from emobench.errors import UserError, unknown_name
 from emobench.vocabulary import FOLDER
+from emobench.vocabulary.reading import words
 
 BASIC = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's classes in its order (Ekman's six and neutral), which other sets of faces share."""
@@ -46,12 +47,12 @@ def synonyms() -> dict[str, str]:
 
 
 def canonical_class(name: str) -> str:
-    """A class name in small letters, with single spaces, and by its known word.
+    """A class name in small letters, with single spaces and composed accents, and by its known word.
 
     >>> canonical_class("Happiness"), canonical_class("slightly_bored")
     ('happy', 'slightly bored')
     """
-    word = " ".join(re.sub(r"[\s_-]+", " ", name).lower().split())
+    word = words(re.sub(r"[\s_-]+", " ", name))
     return synonyms().get(word, word)
 
 

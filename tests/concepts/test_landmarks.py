@@ -66,7 +66,7 @@ def fake_mediapipe(monkeypatch, error):
 
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no landmark model .*gone\.task; expected .* \.task file"):
-        find_landmarks(blank(1), tmp_path / "gone.task", tmp_path)
+        find_landmarks(blank(1), tmp_path / "gone.task", tmp_path, digest="a")
 
 
 def test_without_mediapipe_the_extra_is_named(tmp_path, monkeypatch):
@@ -76,7 +76,7 @@ def test_without_mediapipe_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     (tmp_path / "m.task").write_bytes(b"x")
     with pytest.raises(UserError, match=r"needs mediapipe; install it: pip install 'emobench\[landmarks\]'"):
-        find_landmarks(blank(1), tmp_path / "m.task", tmp_path)
+        find_landmarks(blank(1), tmp_path / "m.task", tmp_path, digest="a")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,45 @@ def test_the_frame_keeps_the_face_in_the_middle_on_its_mean_grey():
     assert framed[128, 156] > 190
 
 
+def test_the_frame_of_a_large_picture_keeps_its_size_and_colours():
+    image = np.zeros((224, 224, 3), np.uint8)
+    image[..., 0] = 240
+    framed = landmarks._framed(image)
+    assert framed.shape == (374, 374, 3), "a third of 224 on each side"
+    assert framed[187, 187].tolist() == [240, 0, 0]
+    assert framed[2, 2].tolist() == [80, 80, 80]
+    grey = landmarks._framed(np.full((48, 48), 9, np.uint8))
+    assert grey.shape == (256, 256)
+
+
+def test_points_are_in_pixels_of_the_picture_at_any_size(monkeypatch):
+    seen = []
+
+    class Landmarker:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            return None
+
+        def detect(self, data):
+            seen.append(data.shape)
+            return types.SimpleNamespace(face_landmarks=[[types.SimpleNamespace(x=0.5, y=0.2, z=0.1)] * 478])
+
+    mediapipe = types.SimpleNamespace(
+        Image=lambda image_format, data: data, ImageFormat=types.SimpleNamespace(SRGB="srgb")
+    )
+    monkeypatch.setattr(landmarks, "_open_landmarker", lambda model: (mediapipe, Landmarker()))
+    for shape in ((2, 48, 48), (2, 224, 224, 3)):
+        side = shape[1]
+        framed = side + 2 * round(side / 3)
+        points = landmarks._points(np.zeros(shape, np.uint8), Path("m.task"))
+        expected = [0.5 * framed - round(side / 3), 0.2 * framed - round(side / 3), 0.1 * framed]
+        np.testing.assert_allclose(points[1, 7], expected, atol=1e-4)
+        assert expected[0] == side / 2, "the middle stays the middle"
+    assert seen == [(256, 256, 3)] * 2 + [(374, 374, 3)] * 2
+
+
 def test_native_messages_go_to_the_log(tmp_path, capfd):
     import os
 
@@ -122,7 +161,7 @@ def test_native_messages_go_to_the_log(tmp_path, capfd):
 @pytest.mark.real
 def test_real_faces_are_found_at_their_places_and_kept(model, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(landmarks, "CHUNK", 25)
-    points = find_landmarks(photos, model, tmp_path, workers=2)
+    points = find_landmarks(photos, model, tmp_path, digest="a", workers=2)
     assert points.shape == (60, 478, 3)
     assert points.dtype == np.float32
     found = ~np.isnan(points[:, 0, 0])
@@ -138,13 +177,13 @@ def test_real_faces_are_found_at_their_places_and_kept(model, photos, tmp_path, 
     assert len(chunks) == 3
     chunks[1].unlink()
     kept = [chunks[0].stat().st_mtime_ns, chunks[2].stat().st_mtime_ns]
-    np.testing.assert_array_equal(find_landmarks(photos, model, tmp_path, workers=1), points)
+    np.testing.assert_array_equal(find_landmarks(photos, model, tmp_path, digest="a", workers=1), points)
     assert [chunks[0].stat().st_mtime_ns, chunks[2].stat().st_mtime_ns] == kept
-    # With everything kept no process is started; other pixels are another set.
+    # With everything kept no process is started; another set's are not taken.
     monkeypatch.setattr(landmarks, "ProcessPoolExecutor", None)
-    np.testing.assert_array_equal(find_landmarks(photos, model, tmp_path), points)
+    np.testing.assert_array_equal(find_landmarks(photos, model, tmp_path, digest="a"), points)
     with pytest.raises(TypeError):
-        find_landmarks(255 - photos, model, tmp_path)
+        find_landmarks(photos, model, tmp_path, digest="b")
 
 
 @pytest.mark.real
@@ -153,7 +192,7 @@ def test_a_file_that_is_no_landmarker_is_named(model, tmp_path):
     with zipfile.ZipFile(model) as whole, zipfile.ZipFile(wrong, "w") as half:
         half.writestr("face_detector.tflite", whole.read("face_detector.tflite"))
     with pytest.raises(UserError, match=r"half\.task is no MediaPipe face landmarker model .*face_landmarks_detector"):
-        find_landmarks(blank(2), wrong, tmp_path)
+        find_landmarks(blank(2), wrong, tmp_path, digest="a")
     assert not list(tmp_path.glob("*/*.npy"))
 
 
@@ -167,7 +206,8 @@ def test_nothing_phones_home(model, tmp_path):
         "from emobench.concepts.landmarks import find_landmarks\n"
         "if __name__ == '__main__':\n"
         "    images = numpy.full((2, 48, 48), 128, numpy.uint8)\n"
-        "    points = find_landmarks(images, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), workers=1)\n"
+        "    model, work = map(pathlib.Path, sys.argv[1:3])\n"
+        "    points = find_landmarks(images, model, work, digest='a', workers=1)\n"
         "    assert numpy.isnan(points).all()\n"
     )
     trace = tmp_path / "trace"

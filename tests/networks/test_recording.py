@@ -8,8 +8,8 @@ from small_network import small_vggnet
 from emobench.errors import UserError
 from emobench.files import write_json
 from emobench.networks.activations import load_activations
-from emobench.networks.record_folder import record_arrays, record_folder
 from emobench.networks.network import Network
+from emobench.networks.record_folder import record_arrays, record_folder
 from emobench.networks.recording import recorded
 from emobench.networks.vggnet import LAYERS, VGGNet
 

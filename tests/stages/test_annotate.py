@@ -12,7 +12,10 @@ from emobench.layout import Layout
 from emobench.params import load_params
 from emobench.stages import annotate
 from emobench.vocabulary import concept_set
+from emobench.vocabulary.card import save_vocabulary, vocabulary_of
+from emobench.vocabulary.class_names import BASIC
 
+SETS = ["emotions", "expressions"]
 IDS = ["synthetic/000000", "synthetic/000001", "synthetic/000002"]
 
 
@@ -23,6 +26,7 @@ def layout(tmp_path):
     np.save(layout.data / "images.npy", np.zeros((3, 48, 48), np.uint8))
     pd.DataFrame({"image_id": IDS}).to_parquet(layout.data / "index.parquet")
     write_small_card(layout.data)
+    save_vocabulary(layout.data, vocabulary_of(SETS, BASIC), SETS)
     return layout
 
 

@@ -14,19 +14,26 @@ from tiny_fer2013 import kaggle_files, kaggle_zip, png
 from emobench.errors import UserError
 from emobench.faces.card import images_digest
 from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
+from emobench.faces.sources import source_images
 from emobench.faces.synthetic.faces import synthesize
 from emobench.layout import Layout
 from emobench.params import Params, load_params
-from emobench.settings.data import Audit, Synthetic
+from emobench.settings.data import Audit, Drawn, Faces, Fer2013
+from emobench.stages import prepare
 from emobench.stages.prepare import run
 from emobench.vocabulary import concept_set
+from emobench.vocabulary.card import load_vocabulary
 
 DEMO = Path(__file__).parents[2] / "emobench" / "presets" / "demo.yaml"
 
 
-def params_with(**data) -> Params:
-    params = load_params(DEMO)
-    return replace(params, data=replace(params.data, **data))
+def params_with(concept_sets=("emotions", "expressions"), **data) -> Params:
+    params = replace(load_params(DEMO), concept_sets=list(concept_sets))
+    if "source" not in data:
+        return replace(params, data=replace(params.data, **data))
+    given = {"limit": 0, "audit": Audit(3, False), "classes": [], "size": 48, "channels": 1} | data
+    own = Fer2013(labels="file", **given) if data["source"] == "fer2013" else Faces(**given)
+    return replace(params, data=own)
 
 
 def outputs(layout: Layout) -> list[str]:
@@ -35,7 +42,7 @@ def outputs(layout: Layout) -> list[str]:
 
 def test_synthetic(tmp_path) -> None:
     layout = Layout("demo", tmp_path)
-    run(params_with(synthetic=Synthetic(30, 20, 10, 0.5)), layout)
+    run(params_with(synthetic=Drawn(30, 20, 10, 0.5)), layout)
     imageset = load_imageset(layout.data)
     faces = synthesize(60, 0, label_noise=0.5)
     np.testing.assert_array_equal(imageset.images, faces.images)
@@ -53,13 +60,14 @@ def test_synthetic(tmp_path) -> None:
         "data/demo/images.npy",
         "data/demo/index.parquet",
         "data/demo/truth.parquet",
+        "data/demo/vocabulary.json",
         "reports/demo/audit.json",
     ]
 
 
 def test_limit_keeps_images_and_truth_together(tmp_path) -> None:
     layout = Layout("demo", tmp_path)
-    run(params_with(synthetic=Synthetic(60, 20, 20, 0.0), limit=40), layout)
+    run(params_with(synthetic=Drawn(60, 20, 20, 0.0), limit=40), layout)
     imageset = load_imageset(layout.data)
     truth = pd.read_parquet(layout.data / "truth.parquet")
     faces = synthesize(100, 0, label_noise=0.0)
@@ -104,7 +112,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(np, "save", full)
     layout = Layout("demo", tmp_path)
     with pytest.raises(OSError, match="No space left"):
-        run(params_with(synthetic=Synthetic(5, 5, 5, 0.0)), layout)
+        run(params_with(synthetic=Drawn(5, 5, 5, 0.0)), layout)
     assert outputs(layout) == []
 
 
@@ -150,3 +158,35 @@ def test_placeholders_of_other_sets_stay_unless_asked_for(tmp_path) -> None:
         assert (~load_imageset(layout.data).kept).sum() == int(wanted)
         with Image.open(layout.artifacts / "removed.png") as sheet:
             assert sheet.mode == "RGB"
+
+
+def with_concepts(root: Path, text: str) -> list[str]:
+    (root / "concepts").mkdir(parents=True)
+    (root / "concepts" / "mine.csv").write_text(text)
+    return ["emotions", "expressions", "concepts/mine.csv"]
+
+
+def test_the_vocabulary_is_of_the_classes_that_the_pictures_have(tmp_path) -> None:
+    folder = write_files(tmp_path / "faces", class_folders(("",), ("anger", "happy", "bored"), each=12))
+    names = with_concepts(tmp_path / "out", "concept,classes\nyawn,bored\nfist,anger\nhat,\n")
+    layout = Layout("mine", tmp_path / "out")
+    run(params_with(names, source="folder", input=str(folder)), layout)
+    vocabulary = load_vocabulary(layout.data)
+    assert vocabulary.classes == load_imageset(layout.data).classes == ("angry", "happy", "bored")
+    assert vocabulary.speaks("mine") == {"yawn": ("bored",), "fist": ("angry",), "hat": ()}
+    assert vocabulary.concepts("emotions") == ("angry", "happy", "bored")
+    assert vocabulary.speaks("expressions")["smile"] == ("happy",)
+    assert vocabulary.speaks("expressions")["frown"] == (), "nobody is sad"
+
+
+@pytest.mark.parametrize("stated", [[], ["angry", "happy", "bored"]])
+def test_a_class_of_the_map_that_the_data_lack_stops_before_work(tmp_path, monkeypatch, stated) -> None:
+    folder = write_files(tmp_path / "faces", class_folders(("",), ("anger", "happy", "bored"), each=12))
+    names = with_concepts(tmp_path / "out", "concept,classes\nyawn,tired\n")
+    asked = []
+    monkeypatch.setattr(prepare, "source_images", lambda *args: (asked.append(args), source_images(*args))[1])
+    params = params_with(names, source="folder", input=str(folder), classes=stated)
+    with pytest.raises(UserError, match="class in concepts/mine.csv, concept 'yawn': 'tired'; known: angry"):
+        run(params, Layout("mine", tmp_path / "out"))
+    assert len(asked) == (not stated), "where the classes are stated no picture is read"
+    assert not (tmp_path / "out" / "data").exists()

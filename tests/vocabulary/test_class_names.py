@@ -9,7 +9,7 @@ from emobench.vocabulary.class_names import BASIC, canonical_class, canonical_or
     [
         ("Happiness", "happy"), ("FEARFUL", "fear"), ("disgusted", "disgust"), ("Anger", "angry"),
         ("surprised", "surprise"), (" Sadness ", "sad"), ("neutral", "neutral"), ("Contempt", "contempt"),
-        ("Slightly_Bored", "slightly bored"), ("Ärger", "ärger"),
+        ("Slightly_Bored", "slightly bored"), ("Ärger", "ärger"), ("A\u0308rger", "ärger"),
     ],
 )  # fmt: skip
 def test_words_for_the_classes(written, name) -> None:
