@@ -6,18 +6,17 @@ Exit codes: 0 fine, 1 a mistake of the user's (one line on standard error), 2 wr
 
 import errno
 import importlib
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
 
 from emobench import __version__
 from emobench import costs as stage_costs
+from emobench.cli_inputs import JSON, found, layers, say, use, validate
 from emobench.errors import UserError
 from emobench.layout import Layout
 from emobench.params import load_params
@@ -62,22 +61,11 @@ EPILOG = """Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong
 
 Completion of commands, presets and benchmarks: eval "$(emobench completion bash)" in ~/.bashrc; also zsh and fish.
 """
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _form(*names: str) -> Callable:
     """The option --format."""
     return click.option("--format", "form", type=click.Choice(names), default=names[0], show_default=True)
-
-
-def _found(folder: Path, pattern: str) -> Callable:
-    """Completes an argument by what lies in a folder."""
-
-    def complete(ctx: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-        names = (path.relative_to(folder).parts[0].removesuffix(".yaml") for path in folder.glob(pattern))
-        return sorted(name for name in names if name.startswith(text))
-
-    return complete
 
 
 @click.group(cls=OneLineErrors, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -110,35 +98,8 @@ for _name, _text in STAGES.items():
     main.add_command(_stage_command(_name, _text))
 
 
-@main.command()
-@click.argument("preset", shell_complete=_found(Path(__file__).parent / "presets", "*.yaml"))
-@click.option("--archive", type=click.Path(path_type=Path), help="Images: the zip, the csv, or an extracted folder.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights of the network to dissect.")
-@click.option("--annotations", type=click.Path(path_type=Path), help="Landmark model (.task), or a table of concepts.")
-@JSON
-def use(preset: str, as_json: bool, **inputs: Path | None) -> None:
-    """Write params.yaml from a PRESET and put the raw input under DVC."""
-    from emobench.inputs import use_preset
-
-    lines = use_preset(preset, Path(), **inputs)
-    _say({"benchmark": load_params().name, "preset": preset, "messages": lines}, lines, as_json)
-
-
-@main.command()
-@click.option("--machine", is_flag=True, help="Tell what this machine has and what each missing part switches off.")
-@JSON
-def validate(machine: bool, as_json: bool) -> None:
-    """Check params.yaml and the inputs it names, without any work."""
-    from emobench.doctor import examine, told
-    from emobench.inputs import check_inputs
-
-    if machine:
-        found = examine(Path())
-        return _say(found, told(found), as_json)
-    params = load_params()
-    check_inputs(params, Path())
-    found = {"benchmark": params.name, "source": params.data.source, "valid": True}
-    _say(found, [f"params.yaml is fine: benchmark {params.name!r}, {params.data.source} images"], as_json)
+for _command in (use, layers, validate):
+    main.add_command(_command)
 
 
 @main.command()
@@ -147,7 +108,7 @@ def validate(machine: bool, as_json: bool) -> None:
 def costs(form: str, as_json: bool) -> None:
     """Print seconds and peak memory of each stage's latest run here, and on what, as csv, table or JSON."""
     rows = stage_costs.latest(Layout(load_params().name))
-    _say(rows, stage_costs.lines(rows, form), as_json)
+    say(rows, stage_costs.lines(rows, form), as_json)
 
 
 @main.command()
@@ -155,21 +116,16 @@ def costs(form: str, as_json: bool) -> None:
 def where(as_json: bool) -> None:
     """Tell where the report of the benchmark in params.yaml is, and how to open the MLflow UI."""
     layout = Layout(load_params().name)
-    pages = {"report": layout.reports, "report with top images": layout.artifacts / "report"}
-    files = {name: (folder / "index.html").resolve() for name, folder in pages.items()}
-    found = {name: str(page) if page.is_file() else None for name, page in files.items()}
-    lines = [f"{name + ':':24} {page or 'not written yet; run dvc repro'}" for name, page in found.items()]
+    folders = {"report": layout.reports, "report with top images": layout.artifacts / "report"}
+    files = {name: (folder / "index.html").resolve() for name, folder in folders.items()}
+    pages = {name: str(page) if page.is_file() else None for name, page in files.items()}
+    lines = [f"{name + ':':24} {page or 'not written yet; run dvc repro'}" for name, page in pages.items()]
     lines.append(f"{'MLflow UI:':24} make ui, then open http://127.0.0.1:5000")
-    _say({"benchmark": layout.name, **{name.replace(" ", "_"): found[name] for name in found}}, lines, as_json)
-
-
-def _say(values: Any, lines: Sequence[str], as_json: bool) -> None:
-    """Prints values for a program, or lines for people."""
-    click.echo(json.dumps(values, indent=2) if as_json else "\n".join(lines))
+    say({"benchmark": layout.name, **{name.replace(" ", "_"): page for name, page in pages.items()}}, lines, as_json)
 
 
 @main.command()
-@click.argument("names", nargs=-1, shell_complete=_found(Path("reports"), "*/configs.csv"))
+@click.argument("names", nargs=-1, shell_complete=found(Path("reports"), "*/configs.csv"))
 @_form("table", "csv", "md", "json")
 @click.option("--sort", default="accuracy", show_default=True, metavar="METRIC", help="What to sort by, best first.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="How many rows at most.")
@@ -201,9 +157,9 @@ def diff(before: str, after: str, patterns: tuple[str, ...], form: str, level: f
     """
     from emobench.comparison.diff import compare, source
 
-    found = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
-    click.echo(found.text(form))
-    if found.regression:
+    compared = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
+    click.echo(compared.text(form))
+    if compared.regression:
         raise SystemExit(3)
 
 

@@ -43,18 +43,27 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises:
         UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
     """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return read_params(text, str(path))
+
+
+def read_params(text: str, where: str) -> Params:
+    """The same of a text, which messages call ``where``."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         # YAML 1.2, as DVC writes it: 1e-05 is a number there, a text in YAML 1.1.
-        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
     params = parse(Params, values)
     _check_together(params)
     return params

@@ -43,18 +43,25 @@ def real(low: float | None = None, high: float | None = None) -> Any:
     return Annotated[Float, Field(ge=low, le=high)]
 
 
+class Mistakes(UserError):
+    """Several mistakes, a line each; as one line it is the first, and how many there are."""
+
+    def __init__(self, lines: list[str]) -> None:
+        more = f" (and {len(lines) - 1} more: emobench validate lists all)" if len(lines) > 1 else ""
+        super().__init__(f"params: {lines[0]}{more}")
+        self.lines = [f"params: {line}" for line in lines]
+
+
 def parse(kind: type[Settings], values: Any) -> Settings:
     """Turns a mapping into ``kind``, strictly.
 
     Raises:
-        UserError: the mistakes, each with its section and key; the first one's line comes first.
+        Mistakes: each with its section and key.
     """
     try:
         return _adapter(kind).validate_python(values)
     except ValidationError as error:
-        lines = mistakes(error, kind)
-        more = f" (and {len(lines) - 1} more: emobench validate lists all)" if len(lines) > 1 else ""
-        raise UserError(f"params: {lines[0]}{more}") from None
+        raise Mistakes(mistakes(error, kind)) from None
 
 
 @cache

@@ -39,12 +39,13 @@ FLOORS = [
     {"reporting"},
     {"tracking"},
     {"stages", "comparison", "inputs"},
+    {"cli_inputs"},
     {"cli"},
 ]
 ALLOWED = {
     "mlflow": ["emobench/tracking/"],
     "matplotlib": ["emobench/reporting/figures/"],
-    "click": ["emobench/cli.py"],
+    "click": ["emobench/cli.py", "emobench/cli_inputs.py"],
     "open_clip": ["emobench/concepts/"],
     "mediapipe": ["emobench/concepts/landmarks.py"],
     "dask": ["emobench/sweeps/sweep.py"],

@@ -23,6 +23,7 @@ class RawImages:
         classes: names in label order.
         groups: the subject of each image, empty where unknown; None where the source knows of none.
         said: sentences on what was found and assumed.
+        counts: how many there are of each split, where only some were read.
     """
 
     images: np.ndarray
@@ -32,6 +33,7 @@ class RawImages:
     classes: tuple[str, ...] = BASIC
     groups: list[str] | None = None
     said: tuple[str, ...] = ()
+    counts: dict[str, int] | None = None
 
     def take(self, rows: np.ndarray) -> "RawImages":
         """The images of these rows only."""

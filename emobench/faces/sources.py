@@ -31,13 +31,22 @@ def source_images(data: Data, seed: int, *, root: Path = Path()) -> tuple[RawIma
     return with_splits(READERS[data.source](root / data.input, _wanted(data)), seed), None
 
 
-def look_at(data: Data, path: Path) -> tuple[str, ...]:
-    """Reads as much of an input as tells whether it can be read, and says what was found.
+def look_at(data: Data, path: Path, *, sample: int = 0) -> RawImages:
+    """Reads as much of an input as tells whether it can be read: all names, the classes, and one picture of each.
+
+    Args:
+        data: section data of params.yaml.
+        path: the input; drawn faces need none.
+        sample: how many val pictures are read too, after the one of each class (fewer if there are not so many).
 
     Raises:
         UserError: it is not what ``data.source`` needs.
     """
-    return READERS[data.source](path, _wanted(data, look=True)).said
+    if data.source == "synthetic":
+        faces = synthesize(max(sample, 1), 0, label_noise=data.synthetic.label_noise)
+        ids = [f"synthetic/{row:06d}" for row in range(len(faces.images))]
+        return RawImages(faces.images, ids, faces.labels, ["train"] * len(ids), said=("drawn faces of 7 classes",))
+    return READERS[data.source](path, _wanted(data, look=True, sample=sample))
 
 
 def stated_classes_of(data: Data) -> tuple[str, ...]:
@@ -52,9 +61,9 @@ def source_in_words(data: Data) -> dict[str, Any]:
     return {"source": words, "private": not drawn}
 
 
-def _wanted(data: Data, *, look: bool = False) -> Wanted:
+def _wanted(data: Data, *, look: bool = False, sample: int = 0) -> Wanted:
     labels = data.labels if data.source == "fer2013" else "file"
-    return Wanted(data.size, data.channels, tuple(data.classes), labels, look)
+    return Wanted(data.size, data.channels, tuple(data.classes), labels, look, sample)
 
 
 def _synthetic(data: Data, seed: int) -> tuple[RawImages, pd.DataFrame]:

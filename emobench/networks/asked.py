@@ -1,9 +1,10 @@
 """The network that params ask for: built with random or given weights, its layers chosen by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from emobench.errors import UserError, unknown_name
 from emobench.networks.card import LayerCard, NetworkCard
@@ -14,7 +15,10 @@ from emobench.settings.network import Network as Asked
 from emobench.vocabulary.class_names import canonical_class
 
 
-def asked_network(asked: Asked, classes: Sequence[str], *, seed: int, root: Path = Path()) -> Network:
+def asked_network(
+    asked: Asked, classes: Sequence[str], *, seed: int, root: Path = Path(), bare: bool = False,
+    changed: Mapping[str, Any] | None = None,
+) -> Network:  # fmt: skip
     """Builds it, its answers in the order of the data's classes.
 
     Args:
@@ -22,6 +26,8 @@ def asked_network(asked: Asked, classes: Sequence[str], *, seed: int, root: Path
         classes: the data's, in label order.
         seed: of random weights, which a network has that is trained here.
         root: what ``input`` is relative to.
+        bare: random weights instead of those given.
+        changed: of what the network takes, where ``picture`` is auto: only these values differ.
 
     Raises:
         UserError: something doesn't fit together, the network answers differently twice, or no layer is chosen.
@@ -29,9 +35,9 @@ def asked_network(asked: Asked, classes: Sequence[str], *, seed: int, root: Path
     given = asked if isinstance(asked, GivenNetwork) else None
     outputs = [canonical_class(name) for name in given.classes] if given and given.classes else list(classes)
     # A program that torch.export wrote has its weights inside.
-    weights = root / given.input if given and not asked.architecture.endswith(".pt2") else None
+    weights = root / given.input if given and not (bare or asked.architecture.endswith(".pt2")) else None
     network = build_network(
-        asked.architecture, asked.options, weights, classes=outputs, input=_values(asked.picture), seed=seed,
+        asked.architecture, asked.options, weights, classes=outputs, input=_values(asked.picture) or changed, seed=seed,
         digest=given.sha256 or None if given else None, output=_output(given.output) if given else None, wanted=classes,
     )  # fmt: skip
     if not network.card.agrees:

@@ -81,7 +81,7 @@ def _torchvision(name: str, options: dict[str, Any], classes: int) -> Built:
 @BUILDERS.register("timm")
 def _timm(name: str, options: dict[str, Any], classes: int) -> Built:
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data import resolve_data_config
 
     _known("timm", name, timm.list_models())
 
@@ -89,12 +89,10 @@ def _timm(name: str, options: dict[str, Any], classes: int) -> Built:
         return timm.create_model(name, pretrained=False, **options)
 
     model = _called(f"timm/{name}", build, {"num_classes": classes} | _local(options))
-    config = resolve_model_data_config(model)
+    config = resolve_data_config({key: options[key] for key in ("img_size", "in_chans") if key in options}, model=model)
     channels, *size = config["input_size"]
-    card = InputCard(
-        channels, tuple(size), (0.0, 1.0), tuple(config["mean"]), tuple(config["std"]), config["interpolation"],
-        config["crop_pct"],
-    )  # fmt: skip
+    mean, std = (tuple(config[key]) if channels == 3 else (sum(config[key]) / 3,) for key in ("mean", "std"))
+    card = InputCard(channels, tuple(size), (0.0, 1.0), mean, std, config["interpolation"], config["crop_pct"])
     return model, card
 
 

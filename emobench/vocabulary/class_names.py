@@ -20,6 +20,10 @@ MAX_CLASSES = 256
 _WHOLE = re.compile(r"\d{1,6}(\.0*)?")
 
 
+class UnnamedClasses(UserError):
+    """The labels are numbers, and no order of classes is stated."""
+
+
 @dataclass(frozen=True)
 class ClassNames:
     """What the labels of a data set mean.
@@ -115,7 +119,7 @@ def _by_number(numbers: dict[str, int | None], order: tuple[str, ...], where: st
     values = {number for number in numbers.values() if number is not None}
     low, high = min(values), max(values)
     if not order:
-        raise UserError(
+        raise UnnamedClasses(
             f"{where}: the classes are numbers ({low} to {high}); state their names in order as params data.classes"
         )
     first = 0 if low == 0 else 1

@@ -1,5 +1,6 @@
 """From a list of picture files with labels to images: what all readers of pictures share."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Wanted:
         classes: the stated order of classes; empty: found.
         labels: ``file``, or ``ferplus`` for the votes beside FER2013.
         look: only as much is read as tells whether the whole can be: all names, and one picture a class.
+        sample: with ``look``, so many val pictures too (or of those in no split), chosen by their names' hashes.
     """
 
     size: int = 48
@@ -39,6 +41,7 @@ class Wanted:
     classes: tuple[str, ...] = ()
     labels: str = "file"
     look: bool = False
+    sample: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,11 +95,11 @@ def gather(where: str, entries: Sequence[Entry], wanted: Wanted, said: Sequence[
     # Sorted: what is in no split comes last.
     if entries[0].split and not entries[-1].split:
         raise UserError(f"{where}: {entries[-1].image_id} is in no split, others are; expected a split for all or none")
-    names = class_names({entry.label for entry in entries}, wanted.classes, where)
+    names, counts = class_names({entry.label for entry in entries}, wanted.classes, where), None
     if wanted.look:
-        first = {entry.label: entry for entry in reversed(entries)}
-        said = [*said, f"{len(entries)} pictures of {len(first)} classes in {where}"]
-        entries = list(first.values())
+        counts = dict(Counter(entry.split for entry in entries))
+        said = [*said, f"{len(entries)} pictures of {len(names.place)} classes in {where}"]
+        entries = _some(entries, wanted.sample)
     images, remarks = _pixels(where, entries, wanted)
     return RawImages(
         images,
@@ -106,7 +109,21 @@ def gather(where: str, entries: Sequence[Entry], wanted: Wanted, said: Sequence[
         names.classes,
         [entry.subject for entry in entries] if any(entry.subject for entry in entries) else None,
         (*said, *names.said, *remarks),
+        counts,
     )
+
+
+def _some(entries: Sequence[Entry], sample: int) -> list[Entry]:
+    """The first entry of each class, or as many as are wanted of val; without a val, of what is in no split or in test.
+
+    By the hash of their names, so that they are of all classes and subjects, and the same ones each time.
+    """
+    first = list({entry.label: entry for entry in reversed(entries)}.values())
+    splits = {entry.split for entry in entries}
+    split = next((name for name in ("val", "", "test", "train") if name in splits), "")
+    of_split = [entry for entry in entries if entry.split == split]
+    ranked = sorted(of_split, key=lambda entry: hashlib.sha256(entry.image_id.encode()).digest())
+    return [*first, *ranked[:sample]]
 
 
 def _pixels(where: str, entries: Sequence[Entry], wanted: Wanted) -> tuple[np.ndarray, list[str]]:

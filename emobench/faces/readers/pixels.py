@@ -49,7 +49,8 @@ def read_pixels(where: str, member: Member, wanted: Wanted) -> RawImages:
         UserError: not a csv, a missing column, or a cell that is not what its column holds.
     """
     order = stated_classes(wanted.classes) or (*BASIC, "contempt")
-    rows = list(islice(table_rows(where, member, len(order)), LOOK_ROWS if wanted.look else None))
+    found = table_rows(where, member, len(order))
+    rows = _some(found, wanted.sample) if wanted.look else list(found)
     if not rows:
         raise UserError(f"{where}: no image of class {order[0]} in split train; expected at least one")
     said = []
@@ -58,8 +59,14 @@ def read_pixels(where: str, member: Member, wanted: Wanted) -> RawImages:
         order = order if contempt else BASIC
         said = ["emotion 7 is contempt, as in the csv of CK+"] * contempt
     if wanted.look:
-        said.append(f"a csv of pixels, read up to row {len(rows)}")
+        said.append(f"a csv of pixels, of which {len(rows)} rows were read")
     return images_of(rows, [f"csv/{row:06d}" for row in range(len(rows))], order, wanted, said)
+
+
+def _some(rows: Iterator[Row], sample: int) -> list[Row]:
+    """The first rows, then as many of val as are wanted."""
+    first = list(islice(rows, LOOK_ROWS))
+    return first + list(islice((row for row in rows if row.split == "val"), sample)) if sample else first
 
 
 def images_of(rows: list[Row], ids: list[str], classes: tuple[str, ...], wanted: Wanted, said: list[str]) -> RawImages:
