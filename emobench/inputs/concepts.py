@@ -71,8 +71,8 @@ def write_sets(values: Any, files: Mapping[str, Path], classes: Sequence[str], a
             kept.append(name)
         else:
             said.append(
-                f"concept set {label} is left out: the CLIP trained here will know {len(known)} of its concepts; to rank "
-                "them give --annotations that measure them, or --clip"
+                f"concept set {label} is left out: the CLIP trained here will know {len(known)} of its concepts; to "
+                "rank them give --annotations that measure them, or --clip"
             )
     labels = [set_label(name) for name in kept]
     own = [set_label(name) for name in files if name in kept]

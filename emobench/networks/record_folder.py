@@ -1,4 +1,4 @@
-"""Recording a network into a folder: one array of activations a layer, a row an image, in one pass over the pictures."""
+"""Recording a network into a folder: an array of activations a layer, a row an image, in one pass over pictures."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack

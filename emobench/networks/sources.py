@@ -207,8 +207,8 @@ def _check(model: nn.Module, card: InputCard, classes: Sequence[str]) -> None:
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         line = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}; what it takes is said "
-            "as network.picture, or emobench use ... --picture channels=1 --picture size=[64,64]"
+            f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}; what it takes is "
+            "said as network.picture, or emobench use ... --picture channels=1 --picture size=[64,64]"
         ) from None
     if logits.shape[1] != len(classes):
         named = ", ".join(classes)
