@@ -59,7 +59,7 @@ def network_of(kind: Kind) -> Network:
 def with_kind(params, kind: Kind):
     """Params whose network, and unless it is the seed's whose data, are of the kind."""
     network = dataclasses.replace(params.network, architecture=kind.architecture, options=dict(kind.options))
-    if kind is VGG:
+    if kind.architecture == "vggnet":
         return dataclasses.replace(params, network=network)
     known = {"input": "data/raw/mine", "limit": 0, "audit": params.data.audit, "classes": list(kind.classes)}
     data = Faces(source="folder", size=kind.size, channels=kind.channels, **known)
