@@ -1,34 +1,18 @@
-import dataclasses
-import json
-
 import numpy as np
 import open_clip
 import pytest
 import torch
-from open_clip import pretrained
 from PIL import Image
-from safetensors.torch import save_file
 from small_clip import CONFIG, random_clip
 
+from emobench.concepts import clip as clip_module
 from emobench.concepts.clip import CONFIG as CONFIG_FILE
 from emobench.concepts.clip import Origin, load_clip, preprocessing, ready, save_clip, to_inputs
-from emobench.concepts.clip_sources import from_checkpoint, from_hub
 from emobench.errors import UserError
-from emobench.params import load_params
 
 COARSE = np.random.default_rng(0).integers(0, 256, (5, 6, 6), dtype=np.uint8)
 IMAGES = np.stack([np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BICUBIC)) for image in COARSE])
 PREPROCESS = preprocessing(32, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
-
-
-@pytest.fixture
-def clip_params(tmp_path):
-    params = load_params("emobench/presets/demo.yaml").clip
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    save_file(random_clip().state_dict(), tmp_path / "weights.safetensors")
-    return dataclasses.replace(
-        params, source="checkpoint", model=str(tmp_path / "config.json"), weights=str(tmp_path / "weights.safetensors")
-    )
 
 
 def small(**origin):
@@ -81,118 +65,50 @@ def test_text_embeddings_are_the_renormalised_mean_over_prompts():
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
+def test_pictures_in_colour_of_the_inputs_size_are_embedded_as_open_clip_does():
+    clip, images = small(), np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    transform = open_clip.image_transform(32, is_train=False, mean=PREPROCESS["mean"], std=PREPROCESS["std"])
+    inputs = torch.stack([transform(Image.fromarray(image)) for image in images])
+    with torch.inference_mode():
+        expected = clip.model.encode_image(inputs, normalize=True).numpy()
+    np.testing.assert_allclose(clip.embed_images(images, 2), expected, atol=1e-5)
+    rows = np.array([4, 0, 3])
+    np.testing.assert_allclose(clip.embed_images(images, 2, rows), expected[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [20, 48, 100])
+def test_a_grey_picture_is_its_colour_picture_of_three_equal_channels(side):
+    grey = np.random.default_rng(side).integers(0, 256, (3, side, side), dtype=np.uint8)
+    clip = small()
+    colour = clip.embed_images(np.repeat(grey[..., None], 3, axis=3))
+    np.testing.assert_allclose(colour, clip.embed_images(grey), atol=1e-5)
+
+
+def test_many_texts_are_embedded_in_parts(monkeypatch):
+    clip, texts = small(), [f"smile {k}" for k in range(7)]
+    whole = clip.embed_texts(texts)
+    monkeypatch.setattr(clip_module, "TEXTS", 3)
+    np.testing.assert_allclose(clip.embed_texts(texts), whole, atol=1e-6)
+    assert clip.embed_texts([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((32, [0.5], [0.2] * 3), "expected three numbers each"),
+        ((32, [0.5] * 3, [0.2, 0.0, 0.2]), "std above 0"),
+        (([32, 48], [0.5] * 3, [0.2] * 3), r"size \[32, 48\] .* expected a square size"),
+        ((32, [0.5] * 3, [0.2] * 3, "random"), "by random interpolation; .* bicubic, bilinear"),
+    ],
+)
+def test_preprocessing_of_another_form_is_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        preprocessing(*arguments)
+
+
 def test_only_a_clip_trained_here_leaves_out_what_it_was_not_taught():
     assert Origin("pretrained", "x").candidates(["smile", "odd"]) == (["smile", "odd"], [])
     assert Origin("train", "x", concepts=["frown", "smile"]).candidates(["smile", "odd"]) == (["smile"], ["odd"])
-
-
-@pytest.mark.parametrize("form", ["safetensors", "bare", "state_dict", "half", "module"])
-def test_local_weights_load_from_every_form(clip_params, tmp_path, form):
-    state = random_clip(seed=1).state_dict()
-    path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
-    if form == "safetensors":
-        save_file(state, path)
-    else:
-        if form == "half":
-            state = {name: value.half() for name, value in state.items()}
-        if form == "module":
-            state = {f"module.{name}": value for name, value in state.items()}
-        torch.save({"state_dict": state, "epoch": 3} if form == "state_dict" else state, path)
-    clip = from_checkpoint(dataclasses.replace(clip_params, weights=str(path)), "cpu")
-    expected = random_clip(seed=1).half().float() if form == "half" else random_clip(seed=1)
-    for name, value in expected.state_dict().items():
-        assert torch.equal(clip.model.state_dict()[name], value)
-    assert clip.origin.source == "checkpoint"
-    assert not clip.origin.saw_labels
-    assert clip.preprocess["size"] == 32
-
-
-def test_wrong_local_weights_are_named(clip_params, tmp_path):
-    state = random_clip().state_dict()
-    state["ln_final.weight"] = torch.ones(3)
-    state["odd"] = state.pop("ln_final.bias")
-    save_file(state, tmp_path / "wrong.safetensors")
-    params = dataclasses.replace(clip_params, weights=str(tmp_path / "wrong.safetensors"))
-    with pytest.raises(
-        UserError, match=r"missing keys: ln_final.bias; unexpected keys: odd; .*weight \(3,\), expected"
-    ):
-        from_checkpoint(params, "cpu")
-
-
-def test_unusable_files_and_names_are_one_line(clip_params, tmp_path):
-    (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    (tmp_path / "torn.pt").write_bytes(b"torn")
-    torch.save([1, 2], tmp_path / "list.pt")
-    (tmp_path / "bad.json").write_text("{}")
-    (tmp_path / "odd.json").write_text(json.dumps({**CONFIG, "odd": 1}))
-    cases = {
-        "no weights file": {"weights": str(tmp_path / "absent.pt")},
-        "not a weights file": {"weights": str(tmp_path / "torn.safetensors")},
-        "expected .safetensors": {"weights": str(tmp_path / "torn.pt")},
-        "holds no state dict": {"weights": str(tmp_path / "list.pt")},
-        "known: .*ViT-B-16-quickgelu": {"model": "ViT-B-61"},
-        "there is no such file": {"model": str(tmp_path / "absent.json")},
-        "lacks embed_dim": {"model": str(tmp_path / "bad.json")},
-        "not an open_clip model config": {"model": str(tmp_path / "odd.json")},
-        "three numbers": {"image_mean": [0.5]},
-        "model hub": {"model": "xlm-roberta-base-ViT-B-32"},
-    }
-    for match, change in cases.items():
-        with pytest.raises(UserError, match=match) as caught:
-            from_checkpoint(dataclasses.replace(clip_params, **change), "cpu")
-        assert "\n" not in str(caught.value)
-
-
-def test_openai_weights_without_quick_gelu_are_refused(clip_params, tmp_path):
-    path = tmp_path / "vit_openai.safetensors"
-    save_file(random_clip().state_dict(), path)
-    params = dataclasses.replace(clip_params, weights=str(path))
-    with pytest.raises(UserError, match="need quick GELU"):
-        from_checkpoint(params, "cpu")
-    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "quick_gelu": True}))
-    assert from_checkpoint(params, "cpu").config["quick_gelu"]
-
-
-@pytest.fixture
-def published(clip_params, tmp_path, monkeypatch):
-    """A published model whose file is here already: open_clip's own way of naming a local file in its list."""
-    weights = tmp_path / "published.pt"
-    torch.save(random_clip(seed=2).state_dict(), weights)
-    entry = {"file": str(weights), "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bicubic"}
-    fast = {**entry, "quick_gelu": True}
-    monkeypatch.setitem(pretrained._PRETRAINED, "small", {"web": entry, "fast": fast})
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "small", CONFIG)
-    return dataclasses.replace(clip_params, source="pretrained", model="small", tag="web", allow_hub=True)
-
-
-def test_a_published_model_brings_its_own_preprocessing(published):
-    clip = from_hub(published, "cpu")
-    assert (clip.preprocess["mean"], clip.preprocess["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    assert clip.origin.name == "small/web"
-    assert len(clip.origin.weights_digest) == 64
-    for name, value in random_clip(seed=2).state_dict().items():
-        assert torch.equal(clip.model.state_dict()[name], value)
-
-
-def test_a_published_model_needs_permission_a_known_name_and_its_activation(published):
-    cases = {
-        "allow_hub is false": {"allow_hub": False},
-        "unknown params: clip.model 'large'; known: .*ViT-B-16-quickgelu": {"model": "large"},
-        "clip.tag of small: 'wed'; known: web, fast": {"tag": "wed"},
-        "trained with quick GELU": {"tag": "fast"},
-    }
-    for match, change in cases.items():
-        with pytest.raises(UserError, match=match):
-            from_hub(dataclasses.replace(published, **change), "cpu")
-
-
-def test_without_network_a_published_model_is_one_line(published, monkeypatch):
-    def no_network(*args, **kwargs):
-        raise ConnectionError("name resolution\nfailed")
-
-    monkeypatch.setattr(open_clip, "download_pretrained", no_network)
-    with pytest.raises(UserError, match="can't fetch small/web from the model hub: name resolution failed"):
-        from_hub(published, "cpu")
 
 
 def test_a_folder_not_written_by_the_stage_is_refused(tmp_path):

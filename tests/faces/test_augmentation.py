@@ -54,3 +54,23 @@ def test_same_generator_same_result_and_values_stay_in_range(images) -> None:
     assert not torch.equal(first, third)
     assert first.min() >= 0
     assert first.max() <= 1.0001
+
+
+def test_every_channel_of_a_picture_is_moved_alike(images) -> None:
+    settings = {"degrees": 30.0, "translate": 0.1, "scale": 0.2, "flip": 0.5}
+    colour = torch.cat([images, 1 - images, images / 2], dim=1)
+    moved, grey = changed(colour, **settings), changed(images, **settings)
+    assert moved.shape == (16, 3, 48, 48)
+    torch.testing.assert_close(moved[:, :1], grey)
+    torch.testing.assert_close(moved[:, 1:2], 1 - grey)
+    torch.testing.assert_close(moved[:, 2:], grey / 2)
+
+
+def test_erasing_takes_the_same_rectangle_of_every_channel_and_its_mean_colour(images) -> None:
+    colour = torch.cat([images, 1 - images, images / 2], dim=1)
+    erased = changed(colour, erase=1.0)
+    for before, after in zip(colour, erased, strict=True):
+        hole = (after - before).abs().amax(0) > 1e-4
+        assert hole.any()
+        for channel in range(3):
+            assert torch.allclose(after[channel][hole], before[channel].mean().expand(int(hole.sum())), atol=1e-5)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.torch import save_file
+from clip_forms import write_hub_folder
 from small_card import write_small_card
 from small_clip import CONFIG, random_clip
 
@@ -15,9 +15,12 @@ from emobench.concepts.ranking import MIN_POSITIVES
 from emobench.errors import UserError
 from emobench.layout import Layout
 from emobench.params import load_params
+from emobench.settings.concepts import GivenClip, PublishedClip
 from emobench.stages import clip as clip_stage
 from emobench.stages import embed as embed_stage
-from emobench.vocabulary import CLASSES, concept_set
+from emobench.vocabulary import concept_set
+from emobench.vocabulary.card import save_vocabulary, vocabulary_of
+from emobench.vocabulary.class_names import BASIC
 
 EXPRESSIONS = concept_set("expressions")
 TINY = {
@@ -40,24 +43,28 @@ def layout(tmp_path):
     }  # fmt: skip
     pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
     write_small_card(layout.data)
+    write_vocabulary(layout, "emotions", "expressions")
     scores = {name: rng.random(count) for name in EXPRESSIONS}
     scores["tearful eyes"] = np.nan
     pd.DataFrame({"image_id": ids, **scores}).to_parquet(layout.data / "annotations.parquet")
     return layout
 
 
-def params_with(**changes):
+def write_vocabulary(layout, *names):
+    save_vocabulary(layout.data, vocabulary_of(names, BASIC, layout.root), names, layout.root)
+
+
+def params_with(clip=None, **training):
     params = load_params("emobench/presets/demo.yaml")
-    training = dataclasses.replace(params.clip.training, **(TINY | changes.pop("training", {})))
-    sets = changes.pop("concept_sets", params.concept_sets)
-    return dataclasses.replace(
-        params, concept_sets=sets, clip=dataclasses.replace(params.clip, training=training, **changes)
-    )
+    training = dataclasses.replace(params.clip.training, **(TINY | training))
+    return dataclasses.replace(params, clip=clip or dataclasses.replace(params.clip, training=training))
 
 
 def test_a_trained_clip_is_ranked_on_val_and_embeds_what_it_was_taught(layout, tmp_path):
-    (tmp_path / "mine.txt").write_text("smile\nfrown\nwearing a hat\n")
-    params = params_with(concept_sets=["emotions", "expressions", str(tmp_path / "mine.txt")])
+    (tmp_path / "concepts").mkdir()
+    (tmp_path / "concepts" / "mine.txt").write_text("smile\nfrown\nwearing a hat\n")
+    write_vocabulary(layout, "emotions", "expressions", "concepts/mine.txt")
+    params = params_with()
     clip_stage.run(params, layout)
     metrics = json.loads((layout.reports / "clip.json").read_text())
     table = pd.read_csv(layout.reports / "clip_concepts.csv", keep_default_na=False)
@@ -74,7 +81,7 @@ def test_a_trained_clip_is_ranked_on_val_and_embeds_what_it_was_taught(layout, t
     assert table.set_index("concept")["note"]["tearful eyes"] == "not measured"
     embed_stage.run(params, layout)
     with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
-        assert tuple(file["emotions_names"]) == CLASSES
+        assert tuple(file["emotions_names"]) == BASIC
         assert file["expressions_names"].tolist() == [name for name in EXPRESSIONS if name != "tearful eyes"]
         assert file["mine_names"].tolist() == ["smile", "frown"]
         assert file["mine"].shape == (2, 16)
@@ -100,7 +107,7 @@ def test_a_training_begun_in_another_precision_is_not_resumed(layout, monkeypatc
             raise KeyboardInterrupt
         finish(self, epoch, loss)
 
-    params, begun = params_with(training={"epochs": 2}), []
+    params, begun = params_with(epochs=2), []
     for can["bfloat16"] in (True, False):
         monkeypatch.setattr(ClipTrainer, "_finish_epoch", stop_in_second_epoch)
         with pytest.raises(KeyboardInterrupt):
@@ -114,11 +121,8 @@ def test_a_training_begun_in_another_precision_is_not_resumed(layout, monkeypatc
 
 
 def test_a_local_clip_keeps_all_concepts_and_is_ranked_too(layout, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    save_file(random_clip().state_dict(), tmp_path / "w.safetensors")
-    params = params_with(
-        source="checkpoint", model=str(tmp_path / "config.json"), weights=str(tmp_path / "w.safetensors")
-    )
+    write_hub_folder(tmp_path / "small", random_clip(), CONFIG)
+    params = params_with(GivenClip("small", ["{}"], 64, "checkpoint", "", [], []))
     clip_stage.run(params, layout)
     clip = load_clip(layout.models / "clip")
     assert (clip.origin.source, clip.origin.saw_labels, clip.origin.unmeasured) == ("checkpoint", False, [])
@@ -130,7 +134,10 @@ def test_a_local_clip_keeps_all_concepts_and_is_ranked_too(layout, tmp_path):
         assert tuple(file["expressions_names"]) == EXPRESSIONS
     vectors = np.load(layout.artifacts / "image_embeddings.npy", allow_pickle=False)
     images = np.load(layout.data / "images.npy")
-    np.testing.assert_array_equal(vectors[-20:], clip.embed_images(images)[-20:])
+    np.testing.assert_allclose(vectors, clip.embed_images(images, 64), atol=1e-6)
+    table = pd.read_csv(layout.reports / "concept_classes.csv", keep_default_na=False)
+    assert table["concept"].tolist() == [*BASIC, *EXPRESSIONS]
+    assert table["agrees"].isin([0, 1]).all()
 
 
 def test_a_wrong_source_leaves_the_earlier_model_as_it_was(layout):
@@ -138,5 +145,32 @@ def test_a_wrong_source_leaves_the_earlier_model_as_it_was(layout):
     folder.mkdir(parents=True)
     (folder / "old").write_text("old")
     with pytest.raises(UserError, match="allow_hub is false"):
-        clip_stage.run(params_with(source="pretrained"), layout)
+        clip_stage.run(
+            params_with(PublishedClip("none", ["{}"], 64, "pretrained", "ViT-B-16", "openai", False)), layout
+        )
     assert (folder / "old").read_text() == "old"
+
+
+def test_five_classes_in_colour_and_no_annotation_work(tmp_path):
+    layout, classes = Layout("mine", tmp_path), ("angry", "happy", "sad", "bored", "proud")
+    layout.data.mkdir(parents=True)
+    rng, count = np.random.default_rng(0), 500
+    np.save(layout.data / "images.npy", rng.integers(0, 256, (count, 40, 40, 3), dtype=np.uint8))
+    ids = [f"{row}.png" for row in range(count)]
+    index = {
+        "image_id": ids, "label": rng.integers(0, 5, count), "split": ["train"] * 80 + ["val"] * 400 + ["test"] * 20,
+        "status": "kept", "reason": "", "duplicate_of": None, "near_duplicate_of": None, "leaks": False,
+        "conflict": False,
+    }  # fmt: skip
+    pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
+    write_small_card(layout.data, classes)
+    save_vocabulary(layout.data, vocabulary_of(["emotions"], classes), ["emotions"])
+    pd.DataFrame({"image_id": ids}).to_parquet(layout.data / "annotations.parquet")
+    clip_stage.run(params_with(), layout)
+    embed_stage.run(params_with(), layout)
+    assert load_clip(layout.models / "clip").origin.concepts == list(classes)
+    metrics = json.loads((layout.reports / "clip.json").read_text())
+    assert (metrics["concepts"], metrics["emotions"], metrics["mean_auroc"]) == (0, 5, None)
+    assert pd.read_csv(layout.reports / "concept_classes.csv")["concept"].tolist() == list(classes)
+    with np.load(layout.artifacts / "concept_embeddings.npz", allow_pickle=False) as file:
+        assert file["emotions_names"].tolist() == list(classes)
