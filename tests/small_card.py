@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from emobench.faces.card import describe, write_card
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 
-def write_small_card(folder: Path, classes=CLASSES) -> None:
+def write_small_card(folder: Path, classes=BASIC) -> None:
     """Writes dataset.json beside images.npy and index.parquet."""
     index = pd.read_parquet(folder / "index.parquet")
     index = index if "split" in index else index.assign(split="train")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emobench.vocabulary import CLASSES
+from emobench.vocabulary.class_names import BASIC
 
 USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
 
@@ -28,7 +28,7 @@ def kaggle_files(each: int = 1) -> dict[str, np.ndarray]:
     names = [
         f"{folder}/{name}/{usage}_{100 + number}.png"
         for usage, folder in USAGES.items()
-        for name in CLASSES
+        for name in BASIC
         for number in range(each)
     ]
     return dict(zip(names, noise(len(names)), strict=True))

@@ -60,7 +60,8 @@ def build_network(
         model = Selected(model, output)
     if weights is not None:
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
-        _load(model, state, f"{architecture}" if isinstance(weights, Mapping) else f"{weights}: {architecture}")
+        what = f"{architecture} for {len(classes)} classes"
+        _load(model, state, what if isinstance(weights, Mapping) else f"{weights}: {what}")
     facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
     card = _input_card(input, usual)
     _check(model.eval(), card, classes)
@@ -207,8 +208,8 @@ def _check(model: nn.Module, card: InputCard, classes: Sequence[str]) -> None:
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         line = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}; what it takes is said "
-            "as network.picture, or emobench use ... --picture channels=1 --picture size=[64,64]"
+            f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}; what it takes is "
+            "said as network.picture, or by emobench use ... --picture channels=1 --picture size=[64,64]"
         ) from None
     if logits.shape[1] != len(classes):
         named = ", ".join(classes)
