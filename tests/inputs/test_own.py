@@ -192,7 +192,7 @@ def test_every_mistake_of_validate_is_a_line(own) -> None:
         ((*OWN, "--weights", "../mine/wide.safetensors"), "does not fit: wrong shapes: 0.weight (5, 3, 3, 3)"),
         ((*OWN, "--weights", "../mine/whole.pt"), "is a pickle of whole objects (torch.nn.modules"),
         ((*OWN, "--weights", "../mine/nix.pt"), "no file or folder ../mine/nix.pt"),
-        ((*OWN, *WEIGHTS[:3], "happy,sad"), "net.py:build for 2 classes does not fit: wrong shapes: 6.weight"),
+        ((*OWN, *WEIGHTS[:3], "happy,sad"), "6.bias (3,), expected (2,); it was built for 2 classes"),
         ((*OWN, *WEIGHTS[:3], "happy,sad,angry"), "the network has no output for surprise; network.classes is happy"),
         ((*OWN[:2], "--network", "timm/resnet81"), "timm has no architecture 'resnet81'; nearest: resnet18"),
         ((*OWN[:2], "--network", "resnet18"), "unknown network architecture 'resnet18'; known: vggnet, deep_emotion"),
