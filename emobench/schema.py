@@ -126,7 +126,8 @@ def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
             unknown_name(f"key in {place or 'top level'}:", key, [one.name for one in dataclasses.fields(section)])
         )
     if kind == "literal_error":
-        return str(unknown_name(f"value for {where}:", value, re.findall(r"'([^']*)'", context["expected"])))
+        known = re.findall(r"'([^']*)'", context["expected"]) or context["expected"].split(" or ")
+        return str(unknown_name(f"value for {where}:", value, known))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         known = [tag for one in typing.get_args(_plain(hint)) for tag in _tags(one)]
         if not isinstance(value, dict):

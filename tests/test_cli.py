@@ -33,7 +33,9 @@ def call(*arguments: str) -> Result:
 
 def test_help_lists_every_stage() -> None:
     shown = call("--help").output
-    assert all(f"\n  {name} " in shown for name in [*cli.STAGES, "use", "validate", "ui", "where", "diff", "export"])
+    assert all(
+        f"\n  {name} " in shown for name in [*cli.STAGES, "use", "layers", "validate", "ui", "where", "diff", "export"]
+    )
     assert "Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage" in shown
 
 
@@ -102,7 +104,7 @@ def test_costs_are_measured_and_the_latest_is_shown(folder, monkeypatch) -> None
 
 
 def test_stages_before_their_inputs_say_what_to_run(folder) -> None:
-    for stage in ("annotate", "baseline", "record", "dissect", "edit"):
+    for stage in ("annotate", "network", "record", "dissect", "edit"):
         result = call(stage)
         assert result.exit_code == 1, stage
         assert "run the stage 'prepare' first" in result.stderr, stage
@@ -111,11 +113,13 @@ def test_stages_before_their_inputs_say_what_to_run(folder) -> None:
 def test_json_for_programs(folder) -> None:
     pages = json.loads(call("where", "--json").stdout)
     assert pages == {"benchmark": "demo", "report": None, "report_with_top_images": None}
-    assert json.loads(call("validate", "--json").stdout) == {"benchmark": "demo", "source": "synthetic", "valid": True}
+    tried = json.loads(call("validate", "--json").stdout)
+    assert (tried["benchmark"], tried["source"], tried["valid"], tried["mistakes"]) == ("demo", "synthetic", True, [])
+    assert any(line.startswith("network: vggnet, trained here; it takes grey 40x40") for line in tried["messages"])
     assert json.loads(call("costs", "--json").stdout) == []
     used = json.loads(call("use", "demo", "--json").stdout)
     assert used["benchmark"] == used["preset"] == "demo"
-    assert used["messages"][-1] == "next: dvc repro"
+    assert used["messages"][-1] == "next: emobench validate, then dvc repro"
     costs = folder / "artifacts" / "stage_costs.jsonl"
     costs.parent.mkdir()
     costs.write_text('{"benchmark": "demo", "stage": "clip", "seconds": 1.5, "peak_memory_mib": 70}\n')
@@ -176,7 +180,12 @@ def test_completion(reports, monkeypatch) -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_EMOBENCH_COMPLETE" in call("completion", shell).stdout
     assert call("completion", "csh").exit_code == 2
-    for words, found in {"leaderboard b": ["better"], "use fe": ["fer2013"], "lea": ["leaderboard"]}.items():
+    for words, found in {
+        "leaderboard b": ["better"],
+        "use fe": ["fer2013"],
+        "use j": ["jaffe"],
+        "lea": ["leaderboard"],
+    }.items():
         *before, last = words.split()
         complete = get_completion_class("fish")(cli.main, {}, "emobench", "_EMOBENCH_COMPLETE")
         assert [item.value for item in complete.get_completions(before, last)] == found

@@ -1,5 +1,6 @@
 import copy
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,14 @@ import yaml
 
 from emobench.errors import UserError
 from emobench.params import Params, load_params
+from emobench.schema import Mistakes
 
 PRESETS = Path(__file__).parents[1] / "emobench" / "presets"
 DEMO = yaml.safe_load((PRESETS / "demo.yaml").read_text())
+FOLDER = yaml.safe_load((PRESETS / "folder.yaml").read_text())["data"]
+PICTURE = {
+    "channels": 1, "size": [40, 40], "range": [0, 1], "mean": [], "std": [], "interpolation": "bilinear", "crop": 1,
+}  # fmt: skip
 
 
 def load(tmp_path: Path, changes: dict) -> Params:
@@ -46,22 +52,35 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"baseline.widht": 1.0}, "params key in baseline: 'widht'; known: source, weights, width"),
+        ({"network.train.widht": 1.0}, "unknown key in network.train: 'widht'; known: epochs, batch_size"),
+        ({"network.weights": "x"}, "unknown key in network: 'weights'; known: architecture, options, file"),
+        ({"network.source": "hub"}, "unknown value for network.source: 'hub'; known: train, weights"),
+        ({"network.source": None}, "network lacks source; known: train, weights"),
+        ({"network.source": "weights"}, "params: network lacks classes, output, sha256"),
+        ({"network.file": "net.py"}, "network.file is net.py, architecture is vggnet; expected data/raw/none"),
+        ({"network.architecture": "net.py:build"}, "network.file is data/raw/none, architecture is net.py:build"),
+        ({"network.picture": PICTURE | {"size": [40]}}, "network.picture.size is [40]; expected 2 numbers"),
+        ({"network.picture": PICTURE | {"mean": [0.5, 0.5]}}, "network.picture.mean is [0.5, 0.5]; expected 0 or 1"),
+        ({"network.picture": PICTURE | {"std": [0.0]}}, "network.picture.std has a 0, which would divide"),
         ({"edit.taus": None}, "edit lacks taus"),
         ({"seed": "zero"}, "seed is 'zero'; expected int"),
         ({"seed": True}, "seed is True; expected int"),
-        ({"baseline.max_lr": "fast"}, "baseline.max_lr is 'fast'; expected float"),
-        ({"data.size": 8}, "data.size is 8; expected 16 to 1024"),
-        ({"data.channels": 2}, "data.channels: 2; known: 1, 3"),
-        ({"data.size": 64}, "data.size is 64, channels 1, classes [], but drawn faces are 48, 1 and []"),
-        ({"data.labels": "ferplus"}, "data.labels is ferplus, which needs source fer2013; data.source is synthetic"),
-        ({"data.source": "affectnet"}, "data.source: 'affectnet'; known: synthetic, folder, table, fer2013, rafdb"),
-        ({"data.archive": "x"}, "params key in data: 'archive'; known: source, input, classes"),
+        ({"network.train.max_lr": "fast"}, "network.train.max_lr is 'fast'; expected float"),
+        ({"network.train.max_lr": "1e-3 "}, "is '1e-3 '; expected float (write 0.001, or 1.0e-3)"),
+        ({"data.size": 48}, "unknown key in data: 'size'; known: input, limit, audit, source, synthetic"),
+        ({"data": FOLDER | {"size": 8}}, "data.size is 8; expected 16 to 1024"),
+        ({"data": FOLDER | {"channels": 2}}, "data.channels: 2; known: 1, 3"),
+        (
+            {"data": FOLDER | {"labels": "ferplus"}},
+            "unknown key in data: 'labels'; known: input, limit, audit, classes",
+        ),
+        ({"data.source": "affectnet"}, "data.source: 'affectnet'; known: synthetic, folder, table, rafdb"),
+        ({"data.archive": "x"}, "unknown key in data: 'archive'; known: input"),
         ({"compare.bootstrap_draws": 1000.5}, "compare.bootstrap_draws is 1000.5; expected int"),
         ({"compare.bootstrap_draws": float("inf")}, "compare.bootstrap_draws is inf; expected int"),
-        ({"baseline.dropout": 1.5}, "baseline.dropout is 1.5; expected 0 to 0.95"),
-        ({"baseline.dropout": float("nan")}, "baseline.dropout is nan; expected 0 to 0.95"),
-        ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1.0; expected 0 to 4"),
+        ({"network.train.label_smoothing": 1.5}, "network.train.label_smoothing is 1.5; expected 0 to 0.99"),
+        ({"network.train.label_smoothing": float("nan")}, "label_smoothing is nan; expected 0 to 0.99"),
+        ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1; expected 0 to 4"),
         ({"edit.factors": [0, 1.5]}, "edit.factors has a 0, but arm similarity divides the other rows by it"),
         ({"edit.divided_factors": [0]}, "edit.divided_factors has a 0, but arm fdr divides"),
         ({"edit.paper.factor": 0}, "edit.paper.factor is 0"),
@@ -71,14 +90,12 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"edit.jobs": 0}, "edit.jobs is 0; expected 1"),
         ({"edit.controls.draws": -1}, "edit.controls.draws is -1; expected 0"),
         ({"edit.factors": 1.5}, "edit.factors is 1.5; expected a list"),
-        ({"edit.search.pulls": []}, "edit.search.pulls and strengths need at least one value each"),
-        ({"edit.search.strengths": [0, 1.0]}, "no strength of 0"),
+        ({"edit.search.penalties": []}, "edit.search.penalties and exponents need at least one value each"),
+        ({"edit.search.exponents": [0, 1.0]}, "no exponent of 0"),
         ({"edit.search.joint": ["lin1"]}, "edit.search.joint is ['lin1']; expected no layer, or at least two"),
         ({"edit.search.joint": ["lin1", "lin1"]}, "expected no layer, or at least two, each once"),
         ({"edit.search.split": "test"}, "edit.search.split: 'test'; known: train, val"),
         ({"edit.search.folds": 1}, "edit.search.folds is 1; expected 2 to inf"),
-        ({"edit.layer": "lin9"}, "edit.layer: 'lin9'; known: auto, conv1a"),
-        ({"edit.layer": "lin3"}, "edit.layer: 'lin3'; known: auto, conv1a"),
         ({"edit.concept_set": "moods"}, "edit.concept_set 'moods'; known: emotions, expressions"),
         ({"concept_sets": ["emotions", "emotions"]}, "concept_sets is ['emotions', 'emotions']; expected at least one"),
         ({"dissect": [1]}, "dissect is [1]; expected a mapping"),
@@ -89,6 +106,15 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
 def test_wrong_values_name_section_and_key(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         load(tmp_path, changes)
+
+
+def test_every_mistake_is_a_line_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(Mistakes) as caught:
+        load(tmp_path, {"seed": "zero", "edit.jobs": 0, "edit.taus": None})
+    assert sorted(caught.value.lines) == [
+        "params: edit lacks taus", "params: edit.jobs is 0; expected 1 to inf", "params: seed is 'zero'; expected int",
+    ]  # fmt: skip
+    assert str(caught.value).endswith(" (and 2 more: emobench validate lists all)")
 
 
 def test_a_factor_of_zero_needs_arms_that_do_not_divide(tmp_path: Path) -> None:
@@ -107,8 +133,8 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "section", "key", "value"),
     [
-        ("weight_decay: 0.0005", "weight_decay: 1e-05", "baseline", "weight_decay", 1e-5),
-        ("weight_decay: 0.0005", "weight_decay: 5E-4", "baseline", "weight_decay", 5e-4),
+        ("weight_decay: 0.0005", "weight_decay: 1e-05", "network.train", "weight_decay", 1e-5),
+        ("weight_decay: 0.0005", "weight_decay: 5E-4", "network.train", "weight_decay", 5e-4),
         ("bootstrap_draws: 10000", "bootstrap_draws: 1e3", "compare", "bootstrap_draws", 1000),
         ("bootstrap_draws: 10000", "bootstrap_draws: 1000.0", "compare", "bootstrap_draws", 1000),
     ],
@@ -117,5 +143,5 @@ def test_numbers_as_dvc_writes_them(tmp_path: Path, before: str, after: str, sec
     text = (PRESETS / "demo.yaml").read_text()
     assert before in text
     (tmp_path / "params.yaml").write_text(text.replace(before, after, 1))
-    found = getattr(getattr(load_params(tmp_path / "params.yaml"), section), key)
+    found = attrgetter(f"{section}.{key}")(load_params(tmp_path / "params.yaml"))
     assert (found, type(found)) == (value, type(value))

@@ -70,6 +70,8 @@ def try_inputs(params: Params, root: Path) -> Findings:
             found.said += [f"images: {line}" for line in raw.said]
     if raw:
         with found.attempt():
+            _check_every_class(raw)
+        with found.attempt():
             found.said += _tried_concepts(params, root, raw)
         if "network.input" not in lacking:
             with found.attempt():
@@ -113,6 +115,15 @@ def _check_machine(params: Params) -> None:
         asked.add(params.clip.training.precision)
     for precision in sorted(asked):
         pick_precision(precision, device)
+
+
+def _check_every_class(raw: RawImages) -> None:
+    """Every stated class has a picture, where all names were read."""
+    lacking = [name for place, name in enumerate(raw.classes) if place not in raw.labels]
+    if lacking and raw.counts:
+        raise UserError(
+            f"no picture of class {', '.join(lacking)} in the images; expected at least one, or other classes"
+        )
 
 
 def _try_network(params: Params, root: Path, raw: RawImages, found: Findings) -> None:
@@ -207,9 +218,9 @@ def _tried_clip(params: Params, root: Path, raw: RawImages | None) -> list[str]:
         raise UserError("params: clip.source is pretrained, which loads weights from a hub; set clip.allow_hub: true")
     if clip.source != "checkpoint":
         return []
-    from emobench.concepts.clip_sources import from_checkpoint
+    from emobench.concepts.clip_files import from_checkpoint
 
-    model = from_checkpoint(replace(clip, input=str(root / clip.input)), "cpu")
+    model = from_checkpoint(clip, "cpu", root)
     if raw:
         vectors = model.embed_images(raw.images[:8], 8)
         if not np.isfinite(vectors).all():

@@ -7,6 +7,8 @@ from typing import Any
 from emobench.errors import UserError
 from emobench.inputs.given import Given, flow
 from emobench.params import NONE
+from emobench.schema import parse
+from emobench.settings.concepts import GivenClip
 from emobench.settings.data import Annotate
 from emobench.vocabulary import OWN_FOLDER, SUFFIXES, concept_set, set_label
 from emobench.vocabulary.card import vocabulary_of
@@ -18,12 +20,29 @@ LANDMARKS_HINT = (
 )
 
 
-def write_clip(section: Any, given: Given) -> None:
-    """Turns section clip into a local checkpoint: what the file says of itself is left to it."""
+USUAL = {"image_mean": (0.48145466, 0.4578275, 0.40821073), "image_std": (0.26862954, 0.26130258, 0.27577711)}
+"""What CLIPs were trained with, but for SigLIP and its like, whose folders say what they need."""
+
+
+def write_clip(section: Any, given: Given, root: Path) -> list[str]:
+    """Turns section clip into a local checkpoint, and loads it from where it is now.
+
+    What a folder or OpenAI's archive says of itself is left to it; bare weights need the name of their model.
+
+    Raises:
+        UserError: it can't be loaded.
+    """
+    from emobench.concepts.clip_files import from_checkpoint
+
     for key in ("training", "tag", "allow_hub"):
         section.pop(key, None)
-    says = {"source": "checkpoint", "model": given.clip_model}
-    section |= says | {"image_mean": flow([]), "image_std": flow([])}
+    bare = bool(given.clip_model) and given.clip.is_file()
+    section |= {"source": "checkpoint", "model": given.clip_model}
+    section |= {key: flow(numbers if bare else []) for key, numbers in USUAL.items()}
+    clip = parse(GivenClip, {**section, "input": str(given.clip.resolve()), "prompts": list(section["prompts"])})
+    model = from_checkpoint(clip, "cpu", root)
+    assumed = "; image_mean and image_std are ASSUMED to be those of OpenAI's" if bare else ""
+    return [f"clip: {model.origin.model} from {given.clip}{assumed}"]
 
 
 def own_sets(files: Sequence[Path]) -> list[str]:
@@ -71,8 +90,8 @@ def write_sets(values: Any, files: Mapping[str, Path], classes: Sequence[str], a
             kept.append(name)
         else:
             said.append(
-                f"concept set {label} is left out: the CLIP trained here will know {len(known)} of its concepts; to "
-                "rank them give --annotations that measure them, or --clip"
+                f"concept set {label} is left out: the CLIP trained here will know {len(known)} of its concepts; "
+                "to rank them give --annotations that measure them, or --clip"
             )
     labels = [set_label(name) for name in kept]
     own = [set_label(name) for name in files if name in kept]

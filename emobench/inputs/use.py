@@ -58,7 +58,7 @@ class _Work:
         self.values = preset_values(preset)
         former = self.values["name"]
         self.values["name"] = name = benchmark_name(preset, former, given)
-        for path in (given.archive, given.weights, given.annotations, given.clip):
+        for path in (given.weights, given.annotations, given.clip, *given.concepts):
             bring.there(path) if path else None
         # Images and what is measured on them are the preset's, whatever the network.
         stems = {kind: [name, former] if kind in ("archive", "annotations", "clip") else [name] for kind in KINDS}
@@ -88,6 +88,7 @@ class _Work:
                 f"preset {self.preset!r} needs images: emobench use {self.preset} --archive FILE (a zip, a csv or a "
                 "folder)"
             )
+        bring.there(given.archive)
         try:
             self.raw = look_at(as_params(self.values).data, given.archive)
         except UnnamedClasses:
@@ -103,14 +104,16 @@ class _Work:
 
     def network(self) -> list[str]:
         """Builds the network, and fits what depends on it: stored pictures, layers, numbers of top images."""
-        given, values = self.given, self.values
+        given, values, own_data = self.given, self.values, self.preset in (OWN, *LIKE_OWN)
         self.own = write_network(values, given, self.root)
+        asked = bool(own_data or given.network or given.options or given.picture or given.layers)
+        if not asked and not given.weights:
+            return self._stored(None)
         card = tried(values, given, self.own, self.raw.classes, self.root)
-        asked = bool(given.network or given.options or given.picture or self.preset in (OWN, *LIKE_OWN))
-        said = network_in_words(card, self._weights_in_words(card)) if asked or given.weights else []
-        said += self._stored(card, asked)
+        said = network_in_words(card, self._weights_in_words(card))
+        said += self._stored(card if asked else None)
         said += fit_layers(values, card)
-        if self.preset in (OWN, *LIKE_OWN):
+        if own_data:
             said += fit_numbers(values["dissect"], self.raw)
         if asked and values["edit"]["layer"] == "auto":
             said.append("edit.layer: auto, the layer with the most units above dissect.tau; emobench layers lists all")
@@ -124,12 +127,12 @@ class _Work:
             return f"its outputs are {names}"
         return f"its outputs are ASSUMED to be {names}; say otherwise with --classes"
 
-    def _stored(self, card: NetworkCard, asked: bool) -> list[str]:
-        """Sets the stored size: as asked, or what the network takes of what the pictures have."""
+    def _stored(self, card: NetworkCard | None) -> list[str]:
+        """Sets the stored size: as asked, or what the network takes of what the pictures have; None: the preset's."""
         section, given = self.values["data"], self.given
         if section["source"] == "synthetic":
             return []
-        said = [fit_stored(section, given.archive, card.input)] if asked else []
+        said = [fit_stored(section, given.archive, card.input)] if card else []
         own = {name: getattr(given, name) for name in ("size", "channels") if getattr(given, name)}
         section |= own
         stored = picture_in_words(section["channels"], [section["size"]] * 2)
@@ -139,12 +142,11 @@ class _Work:
         """Writes the sources of annotations and of the image-text model, and the concept sets."""
         given, values = self.given, self.values
         write_annotations(values["annotate"], str(given.annotations) if given.annotations else None)
-        if given.clip:
-            write_clip(values["clip"], given)
+        said = write_clip(values["clip"], given, self.root) if given.clip else []
         self.sets = dict(zip(own_sets(given.concepts), given.concepts, strict=True))
         places = {name: bring.own_place(self.root, Path("concepts"), path) for name, path in self.sets.items()}
         self.sets = {places[name].as_posix(): path for name, path in self.sets.items()}
-        said = write_sets(values, self.sets, self.raw.classes, as_params(values).annotate)
+        said += write_sets(values, self.sets, self.raw.classes, as_params(values).annotate)
         if given.network or self.sets or self.preset in (OWN, *LIKE_OWN):
             chosen = values["edit"]["concept_set"]
             said.append(f"concepts: {', '.join(map(str, values['concept_sets']))}; edits go by {chosen}")

@@ -60,7 +60,8 @@ def build_network(
         model = Selected(model, output)
     if weights is not None:
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
-        _load(model, state, f"{architecture}" if isinstance(weights, Mapping) else f"{weights}: {architecture}")
+        what = architecture if isinstance(weights, Mapping) else f"{weights}: {architecture}"
+        _load(model, state, what, f"; it was built for {len(classes)} classes")
     facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
     card = _input_card(input, usual)
     _check(model.eval(), card, classes)
@@ -159,11 +160,11 @@ def _model(card: NetworkCard, state: Mapping[str, Tensor], what: str) -> nn.Modu
     return (Ordered(model, card.order) if card.outputs else model).eval()
 
 
-def _load(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+def _load(model: nn.Module, state: Mapping[str, Tensor], what: str, built_for: str = "") -> None:
     wanted = model.state_dict()
     fitting = fitted_state(state, wanted)
     if found := differences(fitting, wanted):
-        raise UserError(f"{what} does not fit: {found}")
+        raise UserError(f"{what} does not fit: {found}{built_for}")
     model.load_state_dict(fitting)
 
 
@@ -208,7 +209,7 @@ def _check(model: nn.Module, card: InputCard, classes: Sequence[str]) -> None:
         line = next(iter(str(error).splitlines()), "")
         raise UserError(
             f"the network does not take {tuple(example.shape[1:])}: {type(error).__name__}: {line}; what it takes is "
-            "said as network.picture, or emobench use ... --picture channels=1 --picture size=[64,64]"
+            "said as network.picture, or by emobench use ... --picture channels=1 --picture size=[64,64]"
         ) from None
     if logits.shape[1] != len(classes):
         named = ", ".join(classes)

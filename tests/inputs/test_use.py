@@ -12,17 +12,7 @@ from emobench.errors import UserError
 from emobench.inputs import check_inputs, use_preset
 from emobench.networks.vggnet import VGGNet
 from emobench.params import load_params
-from emobench.vocabulary import CLASSES
-
-
-@pytest.fixture
-def repository(tmp_path) -> Path:
-    root = tmp_path / "repository"
-    (root / "data" / "raw").mkdir(parents=True)
-    (root / "data" / "raw" / "none").touch()
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, cwd=root, check=True, capture_output=True)
-    return root
+from emobench.vocabulary.class_names import BASIC
 
 
 @pytest.fixture
@@ -34,17 +24,21 @@ def test_the_demo_needs_nothing(repository) -> None:
     use_preset("demo", repository)
     params = load_params(repository / "params.yaml")
     check_inputs(params, repository)
-    assert params == load_params(Path(__file__).parents[1] / "params.yaml")
+    assert params == load_params(Path(__file__).parents[2] / "params.yaml")
     assert "# The embedded default" in (repository / "params.yaml").read_text()
 
 
 def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path) -> None:
     torch.save({"params": VGGNet(1 / 32).state_dict()}, tmp_path / "VGGNet")
     (tmp_path / "face_landmarker.task").write_bytes(b"model")
-    given = {"weights": tmp_path / "VGGNet", "annotations": tmp_path / "face_landmarker.task"}
+    given = {
+        "weights": tmp_path / "VGGNet",
+        "options": {"width": 1 / 32},
+        "annotations": tmp_path / "face_landmarker.task",
+    }
     use_preset("fer2013", repository, archive=archive, **given)
     params = load_params(repository / "params.yaml")
-    assert (params.data.input, params.baseline.source) == ("data/raw/fer2013-archive.zip", "weights")
+    assert (params.data.input, params.network.source) == ("data/raw/fer2013-archive.zip", "weights")
     assert (params.annotate.source, params.annotate.input) == ("landmarks", "data/raw/fer2013-annotations.task")
     check_inputs(params, repository)
     assert (repository / "data/raw/fer2013-archive.zip.dvc").is_file()
@@ -53,7 +47,7 @@ def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path
     )
     assert ignored.returncode == 0
     use_preset("demo", repository)
-    use_preset("fer2013", repository)
+    use_preset("fer2013", repository, options={"width": 1 / 32})
     assert load_params(repository / "params.yaml") == params
 
 
@@ -61,7 +55,7 @@ def test_fer2013_with_the_archive_alone_knows_only_emotions(repository, archive)
     said = use_preset("fer2013", repository, archive=archive)
     params = load_params(repository / "params.yaml")
     assert (params.annotate.source, params.concept_sets, params.edit.concept_set) == ("none", ["emotions"], "emotions")
-    assert params.baseline.source == "train"
+    assert params.network.source == "train"
     assert any("knows the 7 emotions only" in line for line in said)
 
 
@@ -109,7 +103,7 @@ def test_a_copy_that_fails_keeps_the_earlier_archive(repository, archive, monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("emobench.inputs.shutil.copyfile", full)
+    monkeypatch.setattr("emobench.inputs.bring.shutil.copyfile", full)
     with pytest.raises(OSError, match="No space left"):
         use_preset("fer2013", repository, archive=archive)
     assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()
@@ -125,9 +119,11 @@ def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_wo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
     check_inputs(dataclasses.replace(params, device="cuda"), root)
-    explicit = dataclasses.replace(params.baseline, precision="bfloat16")
+    explicit = dataclasses.replace(
+        params.network, train=dataclasses.replace(params.network.train, precision="bfloat16")
+    )
     with pytest.raises(UserError, match="bfloat16, which this GPU can't do"):
-        check_inputs(dataclasses.replace(params, device="cuda", baseline=explicit), root)
+        check_inputs(dataclasses.replace(params, device="cuda", network=explicit), root)
 
 
 def test_what_dvc_refuses_leaves_the_earlier_archive(repository, archive, tmp_path) -> None:
@@ -155,7 +151,7 @@ def test_an_archive_that_prepare_would_refuse_replaces_nothing(repository, archi
 def test_use_says_what_it_found(repository, archive, tmp_path) -> None:
     words = {"angry": "anger", "happy": "happiness"}
     files = {f"{split}/{words.get(name, name)}/{k}.png": png(noise(1, k)[0]) for split in ("train", "test")
-             for name in CLASSES for k in range(2)}  # fmt: skip
+             for name in BASIC for k in range(2)}  # fmt: skip
     said = use_preset("fer2013", repository, archive=write_zip(tmp_path / "words.zip", files))
     assert "classes by synonym: anger is angry, happiness is happy" in said
     assert any("28 pictures of 7 classes" in line for line in said)
@@ -163,7 +159,7 @@ def test_use_says_what_it_found(repository, archive, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_dvc_knows_the_archive_so_that_push_and_pull_bring_it(repository, archive, tmp_path) -> None:
-    shutil.copy(Path(__file__).parents[1] / ".gitignore", repository)
+    shutil.copy(Path(__file__).parents[2] / ".gitignore", repository)
     use_preset("fer2013", repository, archive=archive)
 
     def run(*command: str, at: Path = repository) -> str:
