@@ -147,3 +147,18 @@ def test_a_training_begun_in_another_precision_is_not_resumed(layout, monkeypatc
     network.run(params_with(), layout)
     assert precision(layout) == "float32"
     assert {path.name for path in (layout.partial / "network").iterdir()} == begun[0]
+
+
+def test_every_image_set_is_measured(layout) -> None:
+    network.run(params_with(precision="float32"), layout)
+    measured = json.loads((layout.reports / "network.json").read_text())
+    assert [measured[name]["images"] for name in ("val", "test", "val_test")] == [20, 20, 40]
+    confusion = pd.read_csv(layout.reports / "confusion.csv")
+    assert (confusion.actual == confusion.predicted).mean() == pytest.approx(measured["val_test"]["accuracy"])
+    assert len(pd.read_csv(layout.reports / "history.csv")) == 2
+    assert not list((layout.partial / "network").glob("*"))
+    save_weights(load_network(layout.models / "network").model.state_dict(), layout.root / "given.safetensors")
+    options = {"width": 1 / 32, "dropout": 0.1}
+    network.run(given(layout.root / "given.safetensors", options=options), layout)
+    assert json.loads((layout.reports / "network.json").read_text()) == measured
+    assert len(pd.read_csv(layout.reports / "history.csv")) == 0
