@@ -7,7 +7,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUMBING = {
     "cli", "costs", "device", "errors", "files", "layout", "params", "progress", "registry", "schema", "weights"
 }  # fmt: skip
-"""Modules that carry no method: params.yaml's values are dependencies of their own, the rest moves bytes."""
+"""Modules that carry no method, as all in settings/: params.yaml's values are dependencies of their own, the rest moves
+bytes."""
 DATA_FILES = {
     "emobench/vocabulary/__init__.py": ["emobench/vocabulary"],
     "emobench/reporting/text.py": ["emobench/reporting/templates"],
@@ -47,7 +48,7 @@ def closure(start: Path) -> list[str]:
     wanted = set()
     for path in found:
         name = path.relative_to(ROOT).as_posix()
-        if path.stem in PLUMBING or (path.read_text().count("\n") <= 4 and path.name == "__init__.py"):
+        if path.stem in PLUMBING or path.parent.name == "settings" or (path.read_text().count("\n") <= 4 and path.name == "__init__.py"):
             continue
         extra = DATA_FILES.get(name, [])
         wanted |= set(extra) | {name}

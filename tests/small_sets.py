@@ -37,9 +37,7 @@ def zipped(folder: Path) -> Path:
     return path
 
 
-def class_folders(
-    splits=("train", "val", "test"), classes=BASIC, each: int = 1, end: str = ".png"
-) -> dict[str, bytes]:
+def class_folders(splits=("train", "val", "test"), classes=BASIC, each: int = 1, end: str = ".png") -> dict[str, bytes]:
     """Pictures of every class and split; splits of one empty name: ``class/file``."""
     form = {"jpg": "JPEG", "webp": "WEBP"}.get(end.lower().strip("."), "PNG")
     names = [f"{split}/{name}/{k}{end}".lstrip("/") for split in splits for name in classes for k in range(each)]
