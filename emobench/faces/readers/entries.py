@@ -121,7 +121,7 @@ def _some(entries: Sequence[Entry], sample: int) -> list[Entry]:
     first = list({entry.label: entry for entry in reversed(entries)}.values())
     splits = {entry.split for entry in entries}
     split = next((name for name in ("val", "", "test", "train") if name in splits), "")
-    of_split = [entry for entry in entries if entry.split == split]
+    of_split = [entry for entry in entries if entry.split == split and entry not in first]
     ranked = sorted(of_split, key=lambda entry: hashlib.sha256(entry.image_id.encode()).digest())
     return [*first, *ranked[:sample]]
 
