@@ -48,7 +48,8 @@ def closure(start: Path) -> list[str]:
     wanted = set()
     for path in found:
         name = path.relative_to(ROOT).as_posix()
-        if path.stem in PLUMBING or path.parent.name == "settings" or (path.read_text().count("\n") <= 4 and path.name == "__init__.py"):
+        empty = path.read_text().count("\n") <= 4 and path.name == "__init__.py"
+        if path.stem in PLUMBING or path.parent.name == "settings" or empty:
             continue
         extra = DATA_FILES.get(name, [])
         wanted |= set(extra) | {name}

@@ -27,6 +27,7 @@ FLOORS = [
         "progress",
         "registry",
         "schema",
+        "settings",
         "vocabulary",
         "weights",
         "__init__",
