@@ -38,9 +38,9 @@ def train_clip(
         UserError: too few images, or nothing that a caption could speak of.
     """
     settings = clip.training
-    writer, parts = _captioned(settings, imageset, annotations)
+    writer, train, val = _captioned(settings, imageset, annotations)
     preprocess = preprocessing([settings.image_size] * 2, clip.image_mean, clip.image_std)
-    trainer = clip_training.ClipTrainer(settings, writer, *parts, preprocess, seed=seed, device=device)
+    trainer = clip_training.ClipTrainer(settings, writer, train, val, preprocess, seed=seed, device=device)
     state, _ = trainer.fit(checkpoints)
     taught, names = [*writer.concepts, *writer.emotions], [*annotations.columns, *imageset.classes]
     origin = Origin(
@@ -60,8 +60,8 @@ def train_clip(
 
 def _captioned(
     settings: ClipTraining, imageset: ImageSet, annotations: pd.DataFrame
-) -> tuple[CaptionWriter, list[clip_training.ScoredImages]]:
-    """What captions may speak of, and the train and val images with their scores for it."""
+) -> tuple[CaptionWriter, clip_training.ScoredImages, clip_training.ScoredImages]:
+    """What captions may speak of, and with their scores for it the train and the val images."""
     rows, val = imageset.probe_rows("train_unique"), imageset.rows("val")
     for name, chosen in (("train", rows), ("val", val)):
         if len(chosen) < 2:
@@ -77,7 +77,8 @@ def _captioned(
         )
     scores = score_table(table[:, known], imageset.labels, len(emotions))
     writer = CaptionWriter(tuple(names[known]), emotions, settings.emotion_captions)
-    return writer, [clip_training.ScoredImages(imageset.images, chosen, scores[chosen]) for chosen in (rows, val)]
+    train, held = (clip_training.ScoredImages(imageset.images, chosen, scores[chosen]) for chosen in (rows, val))
+    return writer, train, held
 
 
 def from_hub(clip: PublishedClip, device: str) -> ClipModel:
