@@ -70,7 +70,7 @@ class Origin:
 class ClipModel:
     """A CLIP ready for embedding, in evaluation mode; ``config`` and ``preprocess`` in open_clip's form."""
 
-    model: torch.nn.Module
+    model: Any
     tokenizer: Tokenizer
     config: Mapping[str, Any]
     preprocess: Mapping[str, Any]
@@ -115,10 +115,11 @@ class ClipModel:
         """
         parts = [np.empty((0, self.config["embed_dim"]), np.float32)]
         for start in range(0, len(texts), TEXTS):
-            total = 0.0
+            total = torch.zeros(())
             for prompt in prompts:
                 said = [prompt.replace("{}", text) for text in texts[start : start + TEXTS]]
-                total = total + self.model.encode_text(self.tokenizer(said).to(self.device), normalize=True).float()
+                vectors = self.model.encode_text(self.tokenizer(said).to(self.device), normalize=True)
+                total = total.to(vectors.device) + vectors.float()
             parts.append(F.normalize(total, dim=-1).cpu().numpy())
         return np.concatenate(parts)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,7 +18,7 @@ from emobench.concepts.tokenizing import tokenizer_of
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet
 from emobench.files import file_digest
-from emobench.settings.concepts import PublishedClip, TrainedClip
+from emobench.settings.concepts import ClipTraining, PublishedClip, TrainedClip
 
 
 def train_clip(
@@ -36,11 +37,35 @@ def train_clip(
     Raises:
         UserError: too few images, or nothing that a caption could speak of.
     """
+    settings = clip.training
+    writer, train, val = _captioned(settings, imageset, annotations)
+    preprocess = preprocessing([settings.image_size] * 2, clip.image_mean, clip.image_std)
+    trainer = clip_training.ClipTrainer(settings, writer, train, val, preprocess, seed=seed, device=device)
+    state, _ = trainer.fit(checkpoints)
+    taught, names = [*writer.concepts, *writer.emotions], [*annotations.columns, *imageset.classes]
+    origin = Origin(
+        "train",
+        "small open_clip ResNet",
+        images_digest=imageset.digest(),
+        saw_labels=bool(writer.emotions),
+        saw_annotations=bool(writer.concepts),
+        concepts=taught,
+        unmeasured=[name for name in dict.fromkeys(names) if name not in taught],
+    )
+    config = clip_training.model_config(settings)
+    model = build(config)
+    model.load_state_dict(state)
+    return ready(model, config, preprocess, origin, device)
+
+
+def _captioned(
+    settings: ClipTraining, imageset: ImageSet, annotations: pd.DataFrame
+) -> tuple[CaptionWriter, clip_training.ScoredImages, clip_training.ScoredImages]:
+    """What captions may speak of, and with their scores for it the train and the val images."""
     rows, val = imageset.probe_rows("train_unique"), imageset.rows("val")
     for name, chosen in (("train", rows), ("val", val)):
         if len(chosen) < 2:
             raise UserError(f"clip: {len(chosen)} {name} images; expected at least 2")
-    settings = clip.training
     emotions = imageset.classes if settings.emotion_captions else ()
     names, table = annotations.columns, annotations.to_numpy(np.float32)
     # Of a class the label tells, whatever else was measured.
@@ -52,24 +77,8 @@ def train_clip(
         )
     scores = score_table(table[:, known], imageset.labels, len(emotions))
     writer = CaptionWriter(tuple(names[known]), emotions, settings.emotion_captions)
-    preprocess = preprocessing([settings.image_size] * 2, clip.image_mean, clip.image_std)
-    parts = [clip_training.ScoredImages(imageset.images, chosen, scores[chosen]) for chosen in (rows, val)]
-    trainer = clip_training.ClipTrainer(settings, writer, *parts, preprocess, seed=seed, device=device)
-    state, _ = trainer.fit(checkpoints)
-    taught = [*writer.concepts, *emotions]
-    origin = Origin(
-        "train",
-        "small open_clip ResNet",
-        images_digest=imageset.digest(),
-        saw_labels=bool(emotions),
-        saw_annotations=bool(known.any()),
-        concepts=taught,
-        unmeasured=[name for name in dict.fromkeys([*names, *imageset.classes]) if name not in taught],
-    )
-    config = clip_training.model_config(settings)
-    model = build(config)
-    model.load_state_dict(state)
-    return ready(model, config, preprocess, origin, device)
+    train, held = (clip_training.ScoredImages(imageset.images, chosen, scores[chosen]) for chosen in (rows, val))
+    return writer, train, held
 
 
 def from_hub(clip: PublishedClip, device: str) -> ClipModel:
@@ -83,6 +92,25 @@ def from_hub(clip: PublishedClip, device: str) -> ClipModel:
         UserError: the hub isn't allowed, the model or its tag is unknown, the two don't belong together, or the
             weights can't be fetched.
     """
+    config, published = _published(clip)
+    # A model that can't be used here is refused before anything is fetched.
+    tokenizer_of(config["text_cfg"], None)
+    build(config)
+    try:
+        with _hub():
+            path = Path(open_clip.download_pretrained(published))
+            model = open_clip.create_model(clip.model, clip.tag, weights_only=True)
+    except Exception as error:  # Hub, network, disk and file errors share no base class; all end the same way.
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"can't fetch {clip.model}/{clip.tag} from the model hub: {reason}") from None
+    mean, std = list(published["mean"]), list(published["std"])
+    preprocess = preprocessing(config["vision_cfg"].get("image_size", 224), mean, std, published["interpolation"])
+    origin = Origin("pretrained", f"{clip.model}/{clip.tag}", weights_digest=file_digest(path))
+    return ready(model, config, preprocess, origin, device)
+
+
+def _published(clip: PublishedClip) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config of the model and of its tag, if they may be fetched and belong together."""
     if not clip.allow_hub:
         raise UserError(
             "params: clip.source is pretrained, which fetches weights from a model hub, but clip.allow_hub is false; "
@@ -100,20 +128,7 @@ def from_hub(clip: PublishedClip, device: str) -> ClipModel:
             f"params: clip.tag {clip.tag} was trained {wanted} quick GELU, clip.model {clip.model} is the other "
             f"kind; expected one of: {', '.join(_matching(clip.tag, bool(published.get('quick_gelu', False))))}"
         )
-    # A model that can't be used here is refused before anything is fetched.
-    tokenizer_of(config["text_cfg"], None)
-    build(config)
-    try:
-        with _hub():
-            path = Path(open_clip.download_pretrained(published))
-            model = open_clip.create_model(clip.model, clip.tag, weights_only=True)
-    except Exception as error:  # Hub, network, disk and file errors share no base class; all end the same way.
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"can't fetch {clip.model}/{clip.tag} from the model hub: {reason}") from None
-    mean, std = list(published["mean"]), list(published["std"])
-    preprocess = preprocessing(config["vision_cfg"].get("image_size", 224), mean, std, published["interpolation"])
-    origin = Origin("pretrained", f"{clip.model}/{clip.tag}", weights_digest=file_digest(path))
-    return ready(model, config, preprocess, origin, device)
+    return config, published
 
 
 def _matching(tag: str, quick_gelu: bool) -> list[str]:

@@ -24,10 +24,10 @@ def run(params: Params, layout: Layout) -> None:
     path = layout.data / "annotations.parquet"
     annotations = pd.read_parquet(path).drop(columns="image_id")
     # The precision that is used, not the one asked for: a run begun on another machine may have had another one.
-    trained = params.clip.source == "train"
-    precision = pick_precision(params.clip.training.precision, device) if trained else "float32"
-    given = params.clip
-    settings = replace(given, training=replace(given.training, precision=precision)) if trained else given
+    settings, precision = params.clip, "float32"
+    if isinstance(settings, TrainedClip):
+        precision = pick_precision(settings.training.precision, device)
+        settings = replace(settings, training=replace(settings.training, precision=precision))
     inputs = (settings, params.seed, imageset.digest(), imageset.classes, file_digest(path))
     partial = layout.partial_for("clip", *inputs)
     if isinstance(settings, TrainedClip):
