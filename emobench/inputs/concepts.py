@@ -42,7 +42,7 @@ def write_clip(section: Any, given: Given, root: Path) -> list[str]:
     clip = parse(GivenClip, {**section, "input": str(given.clip.resolve()), "prompts": list(section["prompts"])})
     model = from_checkpoint(clip, "cpu", root)
     assumed = "; image_mean and image_std are ASSUMED to be those of OpenAI's" if bare else ""
-    return [f"clip: {model.origin.model} from {given.clip}{assumed}"]
+    return [f"clip: {model.origin.name} from {given.clip}{assumed}"]
 
 
 def own_sets(files: Sequence[Path]) -> list[str]:
