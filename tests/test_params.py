@@ -70,7 +70,10 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"data.size": 48}, "unknown key in data: 'size'; known: input, limit, audit, source, synthetic"),
         ({"data": FOLDER | {"size": 8}}, "data.size is 8; expected 16 to 1024"),
         ({"data": FOLDER | {"channels": 2}}, "data.channels: 2; known: 1, 3"),
-        ({"data": FOLDER | {"labels": "ferplus"}}, "unknown key in data: 'labels'; known: input, limit, audit, classes"),
+        (
+            {"data": FOLDER | {"labels": "ferplus"}},
+            "unknown key in data: 'labels'; known: input, limit, audit, classes",
+        ),
         ({"data.source": "affectnet"}, "data.source: 'affectnet'; known: synthetic, folder, table, rafdb"),
         ({"data.archive": "x"}, "unknown key in data: 'archive'; known: input"),
         ({"compare.bootstrap_draws": 1000.5}, "compare.bootstrap_draws is 1000.5; expected int"),
