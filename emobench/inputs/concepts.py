@@ -42,7 +42,7 @@ def write_clip(section: Any, given: Given, root: Path) -> list[str]:
     clip = parse(GivenClip, {**section, "input": str(given.clip.resolve()), "prompts": list(section["prompts"])})
     model = from_checkpoint(clip, "cpu", root)
     assumed = "; image_mean and image_std are ASSUMED to be those of OpenAI's" if bare else ""
-    return [f"clip: {model.origin.model} from {given.clip}{assumed}"]
+    return [f"clip: {model.origin.name} from {given.clip}{assumed}"]
 
 
 def own_sets(files: Sequence[Path]) -> list[str]:
@@ -93,12 +93,16 @@ def write_sets(values: Any, files: Mapping[str, Path], classes: Sequence[str], a
                 f"concept set {label} is left out: the CLIP trained here will know {len(known)} of its concepts; "
                 "to rank them give --annotations that measure them, or --clip"
             )
+    _choose(values, kept, [name for name in kept if name in files])
+    return said
+
+
+def _choose(values: Any, kept: Sequence[str], own: Sequence[str]) -> None:
+    """Edits go by the user's first set, by the preset's, or by the last that is left."""
     labels = [set_label(name) for name in kept]
-    own = [set_label(name) for name in files if name in kept]
-    first = [*own, values["edit"]["concept_set"], *reversed(labels)]
+    first = [*map(set_label, own), values["edit"]["concept_set"], *reversed(labels)]
     values["concept_sets"] = flow(kept)
     values["edit"]["concept_set"] = next(label for label in first if label in labels)
-    return said
 
 
 def annotated(annotate: Annotate) -> set[str]:
