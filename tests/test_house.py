@@ -105,7 +105,14 @@ def test_help_is_quick_to_import() -> None:
 
 def test_a_stage_imports_only_the_heavy_packages_it_surely_needs() -> None:
     """One process imports stage after stage; each may add what is named here to what those before it loaded."""
-    adds = {"prepare": [], "annotate": [], "network": ["scipy.stats", "torch"], "record": [], "dissect": ["numba"], "edit": []}
+    adds = {
+        "prepare": [],
+        "annotate": [],
+        "network": ["scipy.stats", "torch"],
+        "record": [],
+        "dissect": ["numba"],
+        "edit": [],
+    }
     adds |= {"compare": [], "report": ["matplotlib"]}
     heavy = ["torch", "torch._dynamo", "sympy", "numba", "scipy.stats", "sklearn", "statsmodels", "matplotlib"]
     heavy += ["mlflow", "open_clip", "torchvision"]
