@@ -19,7 +19,7 @@ class Layout:
 
     @property
     def models(self) -> Path:
-        """Weights: baseline.safetensors, edited.safetensors, clip/."""
+        """Networks: network/, edited.safetensors, search_scales.safetensors, clip/."""
         return self.root / "models" / self.name
 
     @property
