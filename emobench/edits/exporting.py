@@ -112,12 +112,12 @@ def _rebuilt(params: Params, layout: Layout, network: Network, imageset: ImageSe
     """What a configuration does, from the arm that made it."""
     if pd.notna(row["control_of"]):
         raise UserError(f"{row['config_id']} is a control of {row['control_of']}; expected an edit")
+    if searched := _searched(layout, row["config_id"]):
+        return searched
     asked = {"layer": row["layer"], "concept_set": row["concept_set"], "similarity_fn": row["similarity_fn"]}
     arms = [] if row["arm"] == "baseline" else [row["arm"]]
     edit = dataclasses.replace(params.edit, arms=arms, **asked)
     units, effects = _table(layout, "units", "dissect"), _table(layout, "unit_effects", "edit")
-    if searched := _searched(layout, row["config_id"]):
-        return searched
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
     target = edit_target(edit, network, imageset, row["layer"], units, effects, concepts)
     for one in configurations(target):

@@ -159,7 +159,7 @@ def test_embeddings_of_other_images_or_models_are_refused(benchmark_run, tmp_pat
         dissect.run(params, other)
     np.save(images, vectors)
     np.savez(path, **{name: value for name, value in stored.items() if not name.startswith("emotions")})
-    with pytest.raises(UserError, match="has no concept set 'emotions'"):
+    with pytest.raises(UserError, match="lacks the concept set 'emotions' as it is"):
         dissect.run(params, other)
     path.unlink()
     with pytest.raises(UserError, match="run the stage 'embed' first"):

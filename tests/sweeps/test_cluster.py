@@ -13,7 +13,8 @@ from programs import free_port, running
 from small_network import new_network
 
 from emobench.errors import UserError
-from emobench.sweeps import suffix, sweep
+from emobench.sweeps import cluster as cluster_of_dask
+from emobench.sweeps import suffix
 from emobench.sweeps import tasks as sweep_tasks
 from emobench.sweeps.sweep import sweep_outcomes
 
@@ -79,7 +80,7 @@ def test_nothing_is_lost_though_a_worker_is_killed(cluster, asked, tmp_path):
 @pytest.mark.usefixtures("many_tasks")
 def test_what_is_done_stays_though_the_scheduler_is_killed(asked, tmp_path, monkeypatch):
     pytest.importorskip("dask.distributed", reason="needs dask[distributed]: the extra cluster")
-    monkeypatch.setattr(sweep, "CONNECT_SECONDS", 20)
+    monkeypatch.setattr(cluster_of_dask, "CONNECT_SECONDS", 20)
     address, work, logs = f"tcp://127.0.0.1:{free_port()}", tmp_path / "work", [tmp_path / "1.txt", tmp_path / "2.txt"]
     scheduler_options, worker_options = ["scheduler", "--host", address], ["worker", address, "--nthreads", "1"]
     with dask(logs[0], *scheduler_options) as scheduler, dask(logs[1], *worker_options):
@@ -87,7 +88,7 @@ def test_what_is_done_stays_though_the_scheduler_is_killed(asked, tmp_path, monk
         def kill():
             while len(kept(work)) < 2:
                 time.sleep(0.005)
-            monkeypatch.setattr(sweep, "CONNECT_SECONDS", 1)
+            monkeypatch.setattr(cluster_of_dask, "CONNECT_SECONDS", 1)
             scheduler.kill()
 
         threading.Thread(target=kill, daemon=True).start()
@@ -108,7 +109,7 @@ def test_memory_counts_every_worker(cluster, asked):
 
 def test_no_scheduler_answers(asked, monkeypatch):
     pytest.importorskip("dask.distributed", reason="needs dask[distributed]: the extra cluster")
-    monkeypatch.setattr(sweep, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_of_dask, "CONNECT_SECONDS", 0.3)
     with pytest.raises(UserError, match="no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
         sweep_outcomes(**asked, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="no Dask scheduler answers at 'nonsense'"):
@@ -117,7 +118,7 @@ def test_no_scheduler_answers(asked, monkeypatch):
 
 def test_a_cluster_without_workers(asked, monkeypatch):
     distributed = pytest.importorskip("dask.distributed", reason="needs dask[distributed]: the extra cluster")
-    monkeypatch.setattr(sweep, "WORKERS_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_of_dask, "WORKERS_SECONDS", 0.3)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         pytest.raises(UserError, match="the cluster at .* has no worker"),
