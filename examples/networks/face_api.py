@@ -80,9 +80,14 @@ class FaceExpression(nn.Module):
         return self.fc(F.avg_pool2d(x, 7, 2).flatten(1))
 
 
-def face_expression(num_classes: int = 7) -> nn.Module:
-    """What emobench calls."""
-    return FaceExpression(num_classes)
+TAKES = {
+    "channels": 3, "size": (112, 112), "mean": (122.782 / 255, 117.001 / 255, 104.298 / 255), "std": (1.0, 1.0, 1.0),
+}  # fmt: skip
+
+
+def face_expression(num_classes: int = 7) -> tuple[nn.Module, dict[str, object]]:
+    """What emobench calls: the network, and what it takes."""
+    return FaceExpression(num_classes), TAKES
 
 
 def read_manifest(path: Path) -> dict[str, torch.Tensor]:

@@ -74,9 +74,12 @@ class MiniXception(nn.Module):
         return self.last(self.blocks(x)).mean((2, 3))
 
 
-def mini_xception(num_classes: int = 7) -> nn.Module:
-    """What emobench calls."""
-    return MiniXception(num_classes)
+TAKES = {"channels": 1, "size": (64, 64), "range": (-1.0, 1.0), "mean": None, "std": None}
+
+
+def mini_xception(num_classes: int = 7) -> tuple[nn.Module, dict[str, object]]:
+    """What emobench calls: the network, and what it takes."""
+    return MiniXception(num_classes), TAKES
 
 
 def state_from_keras(arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

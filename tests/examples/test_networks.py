@@ -20,16 +20,12 @@ SHARED = Path(__file__).parents[3] / "shared"
 NETWORKS = {
     "mini_xception.py:mini_xception": {
         "published": "mini_xception.hdf5",
-        "input": {"channels": 1, "size": (64, 64), "range": (-1.0, 1.0), "mean": None, "std": None},
         "classes": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
         "right": (4702, 5),
         "layers": ("conv2", "blocks.3.second.pointwise"),
     },
     "face_api.py:face_expression": {
         "published": "face_expression_model-weights_manifest.json",
-        "input": {
-            "channels": 3, "size": (112, 112), "mean": (122.782 / 255, 117.001 / 255, 104.298 / 255), "std": (1.0,) * 3,
-        },
         "classes": ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised"),
         "right": (4185, 10),
         "layers": ("dense0.conv0.full", "dense3.conv3.pointwise"),
@@ -67,7 +63,7 @@ def test_a_published_network_gets_right_what_was_published(name, tmp_path, monke
     if not (SHARED / "networks" / known["published"]).is_file():
         pytest.skip("needs the published weights in ../shared/networks")
     weights = converted(name, tmp_path, monkeypatch)
-    network = build_network(f"{EXAMPLES}/{name}", {}, weights, classes=known["classes"], input=known["input"])
+    network = build_network(f"{EXAMPLES}/{name}", {}, weights, classes=known["classes"])
     images, names = test_images()
     answers = network.logits(images).argmax(1).tolist()
     words = [canonical_class(word) for word in known["classes"]]
