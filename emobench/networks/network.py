@@ -68,7 +68,6 @@ class Network:
     @torch.inference_mode()
     def logits(self, images: np.ndarray, rows: np.ndarray | None = None, batch_size: int = 64) -> Tensor:
         """Logits (n, classes) float32 on the CPU of some rows (None: all) of an array that may be memory-mapped."""
-        self.channels_last()
         rows = np.arange(len(images)) if rows is None else rows
         parts = [torch.empty(0, len(self.classes))]
         for start in progress(range(0, len(rows), batch_size), desc="predict", unit="batch"):

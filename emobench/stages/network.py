@@ -39,7 +39,9 @@ def run(params: Params, layout: Layout) -> None:
         # Finished work must not be resumed: the code may have changed when the stage runs again.
         shutil.rmtree(partial, ignore_errors=True)
     rows = imageset.evaluation_rows()["val_test"]
-    logits, labels = network.to(device).logits(imageset.images, rows), torch.from_numpy(imageset.labels[rows])
+    network = network.to(device)
+    network.channels_last()
+    logits, labels = network.logits(imageset.images, rows), torch.from_numpy(imageset.labels[rows])
     check_class_order(logits, labels, imageset.classes)
     save_network(network, layout.models / "network")
     known = {"limited": int(params.data.limit > 0), "precision": precision}
