@@ -9,7 +9,7 @@ from emobench.settings.concepts import Clip
 from emobench.settings.data import Annotate, Data
 from emobench.settings.dissect import Dissect
 from emobench.settings.edit import Edit
-from emobench.settings.network import Device, Network, Record
+from emobench.settings.network import Device, Network, Record, file_of
 from emobench.settings.results import Compare, Report, Track
 from emobench.vocabulary import check_set_names, set_label
 
@@ -88,8 +88,7 @@ def _check_together(params: Params) -> None:
 def _check_network(network: Network) -> None:
     """A file that the architecture names is the one that DVC watches; a picture fits its channels."""
     architecture = network.architecture
-    file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
-    needed = file if file.endswith((".py", ".pt2")) else NONE
+    needed = file_of(architecture)[0] or NONE
     if network.file != needed:
         raise UserError(f"params: network.file is {network.file}, architecture is {architecture}; expected {needed}")
     if network.picture == "auto":

@@ -131,8 +131,8 @@ def leave_one_out(
     rows = _some(imageset.rows("val"), EFFECT_IMAGES)
     inputs = network.given(imageset.images, rows, imageset.digest())
     labels = torch.from_numpy(imageset.labels[rows])
-    quick = [card for card in network.card.chosen if (card.way, card.kind) == ("quick", "linear")]
-    layers = dict.fromkeys([*(card.name for card in quick if card.name != network.card.output_layer), layer])
+    quick = [card.name for card in network.card.editable if (card.way, card.kind) == ("quick", "linear")]
+    layers = dict.fromkeys([*quick, layer])
     options = {"memory_gib": edit.memory_gib, **workers}
     tables = [unit_effects(network, one, inputs, labels, **options) for one in layers]
     return pd.concat(tables, ignore_index=True)

@@ -141,12 +141,11 @@ class _Arm:
             return Kept(None, "")
         scales = torch.stack([one.configuration().scale for one in self.cells]).numpy()
         inputs, labels = self.bench.inputs, self.bench.labels.numpy()
-        pictures = inputs.key() if isinstance(inputs, Pictures) else ""
-        inputs = np.empty(0) if pictures else inputs.cpu().numpy()
-        digest = hashlib.sha256(f"{VERSION} {self.layer} {kind} {seed} {scales.shape}{pictures}".encode())
-        weights = (value.cpu().numpy() for value in self.bench.network.model.state_dict().values())
-        for array in (inputs, scales, labels, self.bench.positions["val"], *weights):
-            digest.update(np.ascontiguousarray(array).data)
+        weights = self.bench.network.card.weights
+        digest = hashlib.sha256(f"{VERSION} {self.layer} {kind} {seed} {scales.shape} {weights}".encode())
+        seen = inputs.key().encode() if isinstance(inputs, Pictures) else inputs.cpu().numpy()
+        for array in (seen, scales, labels, self.bench.positions["val"]):
+            digest.update(array if isinstance(array, bytes) else np.ascontiguousarray(array).data)
         return Kept(work, digest.hexdigest())
 
     def _cells(self, kind: str, draw: int, seed: int) -> list[Cell]:

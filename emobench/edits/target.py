@@ -156,7 +156,7 @@ def choose_layer(edit: Edit, layers: pd.DataFrame, card: NetworkCard) -> str:
     Raises:
         UserError: no such layer, or the dissection asked for is not in the table.
     """
-    names = [layer.name for layer in card.chosen if layer.name != card.output_layer]
+    names = [layer.name for layer in card.editable]
     if edit.layer != "auto":
         if edit.layer not in names:
             raise unknown_name("layer to edit", edit.layer, names)

@@ -12,7 +12,7 @@ from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
 from emobench.faces.sources import look_at
 from emobench.inputs.concepts import FEWEST, annotated
-from emobench.inputs.network import editable, network_in_words, picture_in_words
+from emobench.inputs.network import network_in_words, picture_in_words
 from emobench.networks.network import Network
 from emobench.params import NONE, Params
 from emobench.vocabulary import is_file, set_label
@@ -173,13 +173,13 @@ def _sample(raw: RawImages) -> tuple[np.ndarray, str]:
 
 
 def _check_edited(params: Params, network: Network) -> None:
-    names = editable(network.card)
+    names = [layer.name for layer in network.card.editable]
     if params.edit.layer not in ("auto", *names):
         raise unknown_layer("edit.layer", params.edit.layer, names)
 
 
 def _check_joint(params: Params, network: Network) -> None:
-    names = editable(network.card)
+    names = [layer.name for layer in network.card.editable]
     for layer in params.edit.search.joint:
         if layer not in names:
             raise unknown_layer("edit.search.joint", layer, names)

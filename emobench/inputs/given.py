@@ -9,6 +9,7 @@ from typing import Any
 
 from emobench.errors import UserError, unknown_name
 from emobench.params import Params, read_params
+from emobench.settings.network import file_of
 
 PRESETS = Path(__file__).parents[1] / "presets"
 OWN = "folder"
@@ -118,8 +119,7 @@ def flow(values: Sequence[Any]) -> Any:
 
 def _short(architecture: str) -> str:
     """The name at the end of an architecture: resnet18 of timm/resnet18, net of net.py:build."""
-    path, _, function = architecture.rpartition(":")
-    return function if path.endswith(".py") else Path(architecture).stem
+    return file_of(architecture)[1] or Path(architecture).stem
 
 
 def _slug(text: str) -> str:

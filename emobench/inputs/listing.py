@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from emobench.faces.sources import look_at
-from emobench.inputs.network import editable
 from emobench.networks.asked import asked_network
 from emobench.networks.card import LayerCard, NetworkCard
 from emobench.params import Params
@@ -31,7 +30,7 @@ def layer_rows(card: NetworkCard) -> list[dict[str, Any]]:
     ``recorded``: chosen by network.layers; ``editable``: an edit may take it, which the outputs are not; ``reason``:
     why all of the network runs for every edit, empty where it doesn't.
     """
-    chosen, free = {layer.name for layer in card.chosen}, set(editable(card))
+    chosen, free = set(card.chosen), set(card.editable)
     return [
         {
             "layer": layer.name,
@@ -42,8 +41,8 @@ def layer_rows(card: NetworkCard) -> list[dict[str, Any]]:
             "tokens": layer.tokens,
             "multiplications": layer.products,
             "way": layer.way,
-            "recorded": layer.name in chosen,
-            "editable": layer.name in free,
+            "recorded": layer in chosen,
+            "editable": layer in free,
             "reason": (card.whole or "the graph can't be cut there") if layer.way == "whole" else "",
         }
         for layer in card.layers
@@ -52,12 +51,11 @@ def layer_rows(card: NetworkCard) -> list[dict[str, Any]]:
 
 def layer_lines(card: NetworkCard) -> list[str]:
     """The same as a table for people, and a line on what isn't said in it."""
-    free = set(editable(card))
-    chosen = {layer.name for layer in card.chosen}
+    chosen, free = set(card.chosen), set(card.editable)
     rows = [HEADS] + [
         (
             layer.name, layer.kind, f"{layer.units:,}", _outputs(layer), f"{layer.products:,}", layer.way,
-            "yes" if layer.name in chosen else "no", "may be" if layer.name in free else "no",
+            "yes" if layer in chosen else "no", "may be" if layer in free else "no",
         )
         for layer in card.layers
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from emobench.networks.asked import asked_network
 from emobench.networks.builders import LOADING_RUNS_CODE
 from emobench.networks.card import InputCard, NetworkCard
 from emobench.params import NONE
+from emobench.settings.network import file_of
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,13 @@ def write_network(values: Any, given: Given, root: Path) -> OwnFile | None:
 
 def _architecture(text: str, root: Path) -> tuple[str, OwnFile | None]:
     """The architecture as params have it: a file that it names is in the repository."""
-    path, _, function = text.rpartition(":")
-    file = path if path.endswith(".py") else text if text.endswith((".py", ".pt2")) else ""
+    file, function = file_of(text)
     if not file:
         return text, None
-    if text.endswith(".py"):
+    if file.endswith(".py") and not function:
         raise UserError(f"--network {text} names no function; expected FILE.py:FUNCTION")
     own = OwnFile(Path(file), own_place(root, Path(), Path(file)))
-    return f"{own.place}:{function}" if path == file else str(own.place), own
+    return f"{own.place}:{function}" if function else str(own.place), own
 
 
 def _trusted(path: Path, given: Given) -> str:
@@ -98,7 +98,7 @@ def tried(values: Any, given: Given, own: OwnFile | None, classes: Sequence[str]
     params = as_params(values)
     asked, weights = params.network, given.weights
     if own:
-        function = asked.architecture.rpartition(":")[2] if ".py:" in asked.architecture else ""
+        _, function = file_of(asked.architecture)
         architecture = f"{own.path}:{function}" if function else str(own.path)
         asked = replace(asked, architecture=architecture, file=str(own.path))
     if weights:
@@ -119,16 +119,11 @@ def _picture(card: InputCard) -> dict[str, Any]:
 
 def fit_layers(values: Any, card: NetworkCard) -> list[str]:
     """Leaves layers that this network lacks out of the joint search; says so."""
-    names, joint = editable(card), values["edit"]["search"]["joint"]
+    names, joint = [layer.name for layer in card.editable], values["edit"]["search"]["joint"]
     if all(layer in names for layer in joint):
         return []
     values["edit"]["search"]["joint"] = flow([])
     return [f"edit.search.joint is empty: this network has no {', '.join(name for name in joint if name not in names)}"]
-
-
-def editable(card: NetworkCard) -> list[str]:
-    """The layers that can be edited: all that are recorded but the outputs."""
-    return [layer.name for layer in card.chosen if layer.name != card.output_layer]
 
 
 def network_in_words(card: NetworkCard, source: str) -> list[str]:

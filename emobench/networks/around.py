@@ -23,11 +23,11 @@ class Around(nn.Module):
 
 
 class Ordered(Around):
-    """A network's outputs in the order of the data set's classes."""
+    """A network's outputs, of which each has a name, in the order of the data set's classes."""
 
-    def __init__(self, network: nn.Module, order: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, outputs: Sequence[str], classes: Sequence[str]) -> None:
         super().__init__(network)
-        self.order = tuple(order)
+        self.order = tuple(outputs.index(name) for name in classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (images, classes)."""

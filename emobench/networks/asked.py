@@ -49,22 +49,6 @@ def asked_network(
     return Network(network.model, replace(network.card, recorded=chosen))
 
 
-def untrained(card: NetworkCard, *, seed: int) -> Network:
-    """The same architecture with random weights.
-
-    Raises:
-        UserError: it can't be built anew.
-    """
-    if card.architecture.endswith(".pt2"):
-        raise UserError("record.untrained: a .pt2 file has its weights inside; set it to false")
-    names = card.outputs or card.classes
-    built = build_network(
-        card.architecture, card.options, classes=names, input=card.input, output=card.output, wanted=card.classes,
-        seed=seed,
-    )  # fmt: skip
-    return Network(built.model, replace(built.card, recorded=card.recorded))
-
-
 def chosen_layers(card: NetworkCard, layers: str | Sequence[str]) -> list[LayerCard]:
     """The layers that globs name, in the order of computation; ``auto``: all.
 

@@ -100,15 +100,14 @@ class NetworkCard:
         return last.name if last and last.units == len(self.outputs or self.classes) and not last.grid else None
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """Which output stands for each class."""
-        outputs = self.outputs or self.classes
-        return tuple(outputs.index(name) for name in self.classes)
-
-    @property
     def chosen(self) -> tuple[LayerCard, ...]:
         """The layers that params chose."""
         return tuple(layer for layer in self.layers if not self.recorded or layer.name in self.recorded)
+
+    @property
+    def editable(self) -> tuple[LayerCard, ...]:
+        """The chosen layers that an edit may take: all but the outputs."""
+        return tuple(layer for layer in self.chosen if layer.name != self.output_layer)
 
     def layer(self, name: str) -> LayerCard:
         """A layer's card.

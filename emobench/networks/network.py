@@ -57,7 +57,7 @@ class Network:
     def pictures(self, images: np.ndarray, rows: np.ndarray, digest: str = "") -> "Pictures":
         """The same of some rows of an array that may be memory-mapped, made when it is needed."""
         transform = partial(_inputs, card=self.card.input, device=str(self.device))
-        return Pictures(transform, images, np.asarray(rows), digest)
+        return Pictures(transform, images, np.asarray(rows), f"{digest} {self.card.input}")
 
     def given(self, images: np.ndarray, rows: np.ndarray, digest: str) -> "Tensor | Pictures":
         """Inputs of some rows of the images with this digest: in memory if they are few, else as ``Pictures``."""
@@ -85,7 +85,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Inputs of a network that are made by blocks: ``pictures[5:9]`` and ``pictures[tensor]`` are tensors."""
+    """Inputs of a network that are made by blocks: ``pictures[5:9]`` and ``pictures[tensor]`` are tensors.
+
+    ``digest`` tells the images and what is made of them from others, in any process.
+    """
 
     transform: Callable[[np.ndarray], Tensor]
     images: np.ndarray
@@ -99,7 +102,7 @@ class Pictures:
     def key(self) -> str:
         """Tells them from others, without a look at their pixels."""
         rows = hashlib.sha256(np.ascontiguousarray(self.rows).data).hexdigest()
-        return f"{self.digest} {rows} {self.transform}"
+        return f"{self.digest} {rows}"
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -20,6 +20,7 @@ from emobench.networks.card import FILE, InputCard, NetworkCard
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import unit_layers
 from emobench.networks.network import Network
+from emobench.settings.network import file_of
 from emobench.weights import differences, fitted_state, read_state
 
 WEIGHTS = "weights.safetensors"
@@ -66,7 +67,8 @@ def build_network(
     card = _input_card(input, usual)
     _check(model.eval(), card, classes)
     if wanted and tuple(wanted) != tuple(classes):
-        model = Ordered(model, _order(classes, wanted)).eval()
+        _check_classes(classes, wanted)
+        model = Ordered(model, tuple(classes), wanted).eval()
         facts["outputs"] = tuple(classes)
     return _looked_at(model, card, tuple(wanted or classes), facts)
 
@@ -81,8 +83,20 @@ def with_weights(network: Network, state: Mapping[str, Tensor]) -> Network:
     return Network(model, replace(network.card, weights=state_digest(model.state_dict())))
 
 
+def untrained(card: NetworkCard, *, seed: int) -> Network:
+    """The same network with random weights, which depend on ``seed`` alone.
+
+    Raises:
+        UserError: it can't be built anew.
+    """
+    if card.architecture.endswith(".pt2"):
+        raise UserError("record.untrained: a .pt2 file has its weights inside; set it to false")
+    model = _model(card, None, card.architecture, seed)
+    return Network(model, replace(card, weights=state_digest(model.state_dict())))
+
+
 def load_network(folder: Path | str) -> Network:
-    """Reads the network that ``save_network`` wrote.
+    """Reads the network that ``save_network`` wrote. The file that an architecture names may lie beside its card.
 
     Raises:
         UserError: a file is missing, or the weights are not those of the card.
@@ -94,7 +108,7 @@ def load_network(folder: Path | str) -> Network:
     state = read_state(folder / WEIGHTS, "params")
     if state_digest(state) != card.weights:
         raise UserError(f"{folder / WEIGHTS} are other weights than {folder / FILE} tells of")
-    return Network(_model(card, state, f"{folder / WEIGHTS}: {card.architecture}"), card)
+    return Network(_model(_beside(card, folder), state, f"{folder / WEIGHTS}: {card.architecture}"), card)
 
 
 def save_network(network: Network, folder: Path | str) -> None:
@@ -152,12 +166,24 @@ def _looked_at(model: nn.Module, card: InputCard, classes: tuple[str, ...], fact
     return Network(model, found)
 
 
-def _model(card: NetworkCard, state: Mapping[str, Tensor], what: str) -> nn.Module:
+def _model(card: NetworkCard, state: Mapping[str, Tensor] | None, what: str, seed: int = 0) -> nn.Module:
+    """The model of a card, with given weights, or random ones by seed."""
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         model, _ = built(card.architecture, card.options, len(card.outputs or card.classes), card.digest)
     model = model if card.output is None else Selected(model, card.output)
-    _load(model, state, what)
-    return (Ordered(model, card.order) if card.outputs else model).eval()
+    if state is not None:
+        _load(model, state, what)
+    return (Ordered(model, card.outputs, card.classes) if card.outputs else model).eval()
+
+
+def _beside(card: NetworkCard, folder: Path) -> NetworkCard:
+    """The card, its architecture's file being the one beside it, where there is one (see emobench.tracking.packed)."""
+    file, _ = file_of(card.architecture)
+    here = folder.resolve() / Path(file).name
+    if not file or not here.is_file():
+        return card
+    return replace(card, architecture=card.architecture.replace(file, str(here), 1))
 
 
 def _load(model: nn.Module, state: Mapping[str, Tensor], what: str, built_for: str = "") -> None:
@@ -188,15 +214,14 @@ def _example(card: InputCard) -> Tensor:
     return torch.rand(2, card.channels, *card.size, generator=torch.Generator().manual_seed(0))
 
 
-def _order(outputs: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Which output stands for each of the wanted classes."""
+def _check_classes(outputs: Sequence[str], wanted: Sequence[str]) -> None:
+    """Whether an output stands for each of the wanted classes."""
     lacking = [name for name in wanted if name not in outputs]
     if lacking:
         raise UserError(
             f"the network has no output for {', '.join(lacking)}; network.classes is {', '.join(outputs)}, the data's "
             f"classes are {', '.join(wanted)}"
         )
-    return [list(outputs).index(name) for name in wanted]
 
 
 def _check(model: nn.Module, card: InputCard, classes: Sequence[str]) -> None:

@@ -11,6 +11,18 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["cpu", "cuda", "auto"]
 
 
+def file_of(architecture: str) -> tuple[str, str]:
+    """FILE and FUNCTION of ``FILE.py:FUNCTION``; FILE and "" of a bare ``FILE.py`` or ``FILE.pt2``; "" and "" without.
+
+    >>> file_of("nets/mine.py:build"), file_of("mine.pt2"), file_of("timm/resnet18")
+    (('nets/mine.py', 'build'), ('mine.pt2', ''), ('', ''))
+    """
+    path, _, function = architecture.rpartition(":")
+    if path.endswith(".py"):
+        return path, function
+    return (architecture, "") if architecture.endswith((".py", ".pt2")) else ("", "")
+
+
 @settings
 class Picture:
     """What the network takes: pictures of ``size`` (height, width) and 1 or 3 channels, with values in ``range``.

@@ -5,9 +5,8 @@ import numpy as np
 from emobench.device import pick_device
 from emobench.faces.imageset import load_imageset
 from emobench.layout import Layout
-from emobench.networks.asked import untrained
 from emobench.networks.record_folder import record_folder
-from emobench.networks.sources import load_network
+from emobench.networks.sources import load_network, untrained
 from emobench.params import Params
 
 

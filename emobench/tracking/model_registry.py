@@ -25,7 +25,8 @@ from emobench.reporting import tables
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.text import rendered
 from emobench.reporting.words import MOST_LISTED, architecture, describe, listed, signed
-from emobench.tracking.packed import architecture_file, pack
+from emobench.settings.network import file_of
+from emobench.tracking.packed import pack
 from emobench.tracking.tracker import MlflowClient, MlflowException
 
 with warnings.catch_warnings():
@@ -141,7 +142,7 @@ def model_card(results: Results, config_id: str) -> str:
         listed=listed(results.classes),
         fer2013=results.fer2013,
         label_noise=params.data.synthetic.label_noise if params.data.source == "synthetic" else 0,
-        file=architecture_file(results.network.architecture),
+        file=Path(file_of(results.network.architecture)[0]).name,
         trained=params.network.source == "train",
         precision=results.precision("network"),
         limited=results.limited,

@@ -10,7 +10,7 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from emobench.tracking.packed import load_packed
+from emobench.networks.sources import load_network
 
 BATCH = 256
 
@@ -20,7 +20,7 @@ class ServedNetwork(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the network that the model was registered with."""
-        self.network = load_packed(Path(context.artifacts["network"]))
+        self.network = load_network(Path(context.artifacts["network"]))
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None

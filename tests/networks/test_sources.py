@@ -3,6 +3,8 @@ import os
 import pickle
 import re
 import stat
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -200,3 +202,17 @@ def test_the_accidental_dropout_is_found():
 def test_the_card_is_plain_json(vggnet):
     card = json.loads(json.dumps(vggnet.card.to_json()))
     assert type(vggnet.card).from_json(card) == vggnet.card
+
+
+def test_pictures_made_by_blocks_are_known_again_in_another_process(vggnet):
+    images, rows = pictures(6), np.array([0, 2, 5])
+    here = vggnet.pictures(images, rows, "abc")
+    command = "import pickle, sys; print(pickle.load(sys.stdin.buffer).key())"
+    done = subprocess.run(
+        [sys.executable, "-c", command], input=pickle.dumps(here), capture_output=True, check=True, env=os.environ
+    )
+    assert done.stdout.decode().strip() == here.key()
+    assert "0x" not in here.key()
+    others = [vggnet.pictures(images, rows[:2], "abc"), vggnet.pictures(images, rows, "other")]
+    others.append(build_network("deep_emotion", classes=SEVEN).pictures(images, rows, "abc"))
+    assert len({here.key(), *(other.key() for other in others)}) == 4

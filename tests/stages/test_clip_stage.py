@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clip_forms import write_hub_folder
-from small_card import write_small_card
+from small_card import write_small_set
 from small_clip import CONFIG, random_clip
 
 from emobench import device
@@ -32,17 +32,10 @@ TINY = {
 @pytest.fixture
 def layout(tmp_path):
     layout = Layout("demo", tmp_path)
-    layout.data.mkdir(parents=True)
     rng, count = np.random.default_rng(0), 420
-    np.save(layout.data / "images.npy", rng.integers(0, 256, (count, 48, 48), dtype=np.uint8))
-    ids = [f"synthetic/{row:06d}" for row in range(count)]
-    index = {
-        "image_id": ids, "label": rng.integers(0, 7, count), "split": ["train"] * 100 + ["val"] * 300 + ["test"] * 20,
-        "status": "kept", "reason": "", "duplicate_of": None, "near_duplicate_of": None, "leaks": False,
-        "conflict": False,
-    }  # fmt: skip
-    pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
-    write_small_card(layout.data)
+    images = rng.integers(0, 256, (count, 48, 48), dtype=np.uint8)
+    counts = {"train": 100, "val": 300, "test": 20}
+    ids = write_small_set(layout.data, images, rng.integers(0, 7, count), counts)
     write_vocabulary(layout, "emotions", "expressions")
     scores = {name: rng.random(count) for name in EXPRESSIONS}
     scores["tearful eyes"] = np.nan
@@ -153,17 +146,9 @@ def test_a_wrong_source_leaves_the_earlier_model_as_it_was(layout):
 
 def test_five_classes_in_colour_and_no_annotation_work(tmp_path):
     layout, classes = Layout("mine", tmp_path), ("angry", "happy", "sad", "bored", "proud")
-    layout.data.mkdir(parents=True)
-    rng, count = np.random.default_rng(0), 500
-    np.save(layout.data / "images.npy", rng.integers(0, 256, (count, 40, 40, 3), dtype=np.uint8))
-    ids = [f"{row}.png" for row in range(count)]
-    index = {
-        "image_id": ids, "label": rng.integers(0, 5, count), "split": ["train"] * 80 + ["val"] * 400 + ["test"] * 20,
-        "status": "kept", "reason": "", "duplicate_of": None, "near_duplicate_of": None, "leaks": False,
-        "conflict": False,
-    }  # fmt: skip
-    pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
-    write_small_card(layout.data, classes)
+    rng, counts = np.random.default_rng(0), {"train": 80, "val": 400, "test": 20}
+    images = rng.integers(0, 256, (500, 40, 40, 3), dtype=np.uint8)
+    ids = write_small_set(layout.data, images, rng.integers(0, 5, 500), counts, classes)
     save_vocabulary(layout.data, vocabulary_of(["emotions"], classes), ["emotions"])
     pd.DataFrame({"image_id": ids}).to_parquet(layout.data / "annotations.parquet")
     clip_stage.run(params_with(), layout)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_card import write_small_card
+from small_card import write_small_card, write_small_set
 from small_network import new_network
 
 from emobench import device
@@ -24,16 +24,9 @@ from emobench.vocabulary.class_names import BASIC
 @pytest.fixture
 def layout(tmp_path) -> Layout:
     layout = Layout("demo", tmp_path)
-    layout.data.mkdir(parents=True)
-    rng, count = np.random.default_rng(0), 80
-    np.save(layout.data / "images.npy", rng.integers(0, 256, (count, 48, 48), dtype=np.uint8))
-    index = {
-        "image_id": [f"synthetic/{row:06d}" for row in range(count)], "label": rng.integers(0, 7, count),
-        "split": ["train"] * 40 + ["val"] * 20 + ["test"] * 20, "status": "kept", "reason": "", "duplicate_of": None,
-        "near_duplicate_of": None, "leaks": False, "conflict": False,
-    }  # fmt: skip
-    pd.DataFrame(index).to_parquet(layout.data / "index.parquet")
-    write_small_card(layout.data)
+    rng, counts = np.random.default_rng(0), {"train": 40, "val": 20, "test": 20}
+    images = rng.integers(0, 256, (80, 48, 48), dtype=np.uint8)
+    write_small_set(layout.data, images, rng.integers(0, 7, 80), counts)
     return layout
 
 
