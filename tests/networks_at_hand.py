@@ -29,6 +29,21 @@ class Toy(nn.Module):
         return self.head(self.mix(x).mean(1).relu())
 
 
+class MeanOfMaps(nn.Module):
+    """A pool padded with minus infinity beside a shortcut; the logits are the mean of a convolution's maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.beside = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(3, 8, 1, stride=2)
+        self.norm, self.last_norm = nn.BatchNorm2d(8), nn.BatchNorm2d(7)
+        self.last = nn.Conv2d(8, 7, 3, padding=1)
+
+    def forward(self, images):
+        x = nn.functional.pad(self.norm(self.first(images)), (0, 1, 0, 1), value=-torch.inf)
+        x = nn.functional.max_pool2d(x, 3, 2) + self.beside(images)
+        return nn.functional.avg_pool2d(self.last_norm(self.last(x)), 2).mean((2, 3))
+
+
 class Branching(nn.Module):
     """Asks its images: no graph."""
 
@@ -51,6 +66,7 @@ NETWORKS = {
     "vggnet": (lambda: VGGNet(0.1), (1, 40)),
     "deep_emotion": (DeepEmotion, (3, 48)),
     "toy": (Toy, (3, 20)),
+    "mean of maps": (MeanOfMaps, (3, 20)),
     "torchvision vit": (vision_transformer, (3, 32)),
     "timm vit": (lambda: timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=7), (3, 32)),
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), (3, 40)),

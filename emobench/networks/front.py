@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
+from emobench.networks.affine import affine_to_logits
 from emobench.networks.operations import LAYOUT, NORMS, POINTWISE, RISING, SAME, SLOPED, Call
 from emobench.networks.program import Program
 
@@ -37,6 +38,7 @@ class Front:
         pooled: whether a max-pool is among the moves.
         mean: whether the mean over all positions follows.
         linear: name of the linear operation that takes it next; None if another one does.
+        affine: that is the name of the logits, and everything up to them is affine.
         homogeneous: act(s * x) = s * act(x) for s >= 0.
     """
 
@@ -51,6 +53,7 @@ class Front:
     pooled: bool = False
     mean: bool = False
     linear: str | None = None
+    affine: bool = False
 
     @property
     def homogeneous(self) -> bool:
@@ -77,6 +80,9 @@ def front_of(program: Program, start: fx.Node, ones: Tensor, axis: int, depends:
         if node.meta["shape"] is not None:
             front.end = node.name
     _into_linear(front, node, len(ones), program.images)
+    logits = affine_to_logits(program.node(front.end)) if front.linear is None and front.ndim > 1 else None
+    if logits is not None:
+        front.mean, front.linear, front.affine = False, logits.name, True
     return front
 
 
@@ -99,7 +105,7 @@ def _continues(front: Front, program: Program, node: fx.Node, user: fx.Node, dep
         return True
     if op in (aten.permute.default, aten.transpose.int) and front.ndim == len(user.meta["shape"]):
         return _permuted(front, user)
-    if op is aten.max_pool2d.default:
+    if op is aten.max_pool2d.default or _is_padding_of_a_pool(user):
         monotone = all(act.target in RISING and not (act.args and act.target in SLOPED) for act in front.acts)
         if front.bases or not monotone or front.axis != 1 or front.ndim != 4:
             return False
@@ -113,6 +119,19 @@ def _continues(front: Front, program: Program, node: fx.Node, user: fx.Node, dep
 
 def _is_same(user: fx.Node) -> bool:
     return user.target in SAME or (user.target is aten.dropout.default and user.args[2] is False)
+
+
+def _is_padding_of_a_pool(user: fx.Node) -> bool:
+    """Minus infinity around a map (TensorFlow's padding), gone in the max-pool that follows."""
+    pool = _only_user(user)
+    return (
+        user.target is aten.pad.default
+        and len(user.args[1]) <= 4
+        and tuple(user.args[2:]) == ("constant", -math.inf)
+        and not user.kwargs
+        and pool is not None
+        and pool.target is aten.max_pool2d.default
+    )
 
 
 def _norm(front: Front, program: Program, node: fx.Node, user: fx.Node) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from emobench.errors import UserError
+from emobench.networks.affine import affine_matrix
 from emobench.networks.cut import Cut, WholeCut, joined, placeholder
 from emobench.networks.front import front_of
 from emobench.networks.layers import depends_on
@@ -81,11 +82,19 @@ class FrontRun:
         self.rest, self._needed = rest_of(after, entry)
         self.last = self.changes and all(user.op == "output" for user in entry.users) and len(self._entry) == 2
         if self.changes:
-            weight = after.tensors[entry.args[1].target].flatten(1)
-            bias = entry.args[2] if len(entry.args) > 2 else None
-            self._bias = weight.new_zeros(len(weight)) if bias is None else after.tensors[bias.target]
+            weight, self._bias = self._weight(after, entry)
             # (units, positions of a unit, outputs)
             self._columns = weight.T.contiguous().reshape(self.units, -1, len(weight))
+
+    def _weight(self, after: Program, entry: fx.Node) -> tuple[Tensor, Tensor]:
+        """Weight (outputs, units * positions) and bias (outputs,) of the linear operation."""
+        if self.front.affine:
+            value = after.node(self.front.end)
+            weights, bias = affine_matrix(rest_of(after, value)[0], value.meta["sizes"])
+            return weights.movedim(self.front.axis, 1).flatten(1), bias
+        weight = after.tensors[entry.args[1].target].flatten(1)
+        bias = entry.args[2] if len(entry.args) > 2 else None
+        return weight, weight.new_zeros(len(weight)) if bias is None else after.tensors[bias.target]
 
     def cached(self, batch: Tensor) -> Block:
         """What doesn't depend on the edit."""

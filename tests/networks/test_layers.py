@@ -37,6 +37,12 @@ def test_vggnets_quick_layers_are_found_from_its_graph():
     assert [name for name, way in ways.items() if way == "quick"] == ["conv4b", "lin1", "lin2"]
 
 
+def test_layers_that_are_affine_up_to_the_logits_are_quick():
+    model, inputs = network("mean of maps")
+    ways = {layer.name: layer.way for layer in unit_layers(model, inputs)}
+    assert ways == {"first": "quick", "beside": "quick", "last": "cut"}
+
+
 @pytest.mark.parametrize("name", ["torchvision vit", "timm vit"])
 def test_tokens_of_transformers(name):
     model, inputs = network(name)
