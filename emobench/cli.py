@@ -200,7 +200,3 @@ def ui(port: int) -> None:
 
     arguments = ["ui", "--backend-store-uri", store_uri(Path()), "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
-
-
-if __name__ == "__main__":
-    main()

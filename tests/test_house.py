@@ -10,6 +10,7 @@ import import_closure
 import pytest
 import yaml
 
+import emobench
 from emobench.cli import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,7 @@ FLOORS = [
     {"stages", "comparison", "inputs"},
     {"cli_inputs"},
     {"cli"},
+    {"__main__"},
 ]
 ALLOWED = {
     "mlflow": ["emobench/tracking/"],
@@ -131,3 +133,10 @@ def test_no_index_host_is_named() -> None:
     pattern = re.compile(rb"(pypi|pythonhosted)\.(org|io)|download\.pytorch|--(extra-)?index-url")
     texts = [ROOT / name for name in tracked if name and name != "tests/test_house.py"]
     assert [path.name for path in texts if path.is_file() and pattern.search(path.read_bytes())] == []
+
+
+def test_the_citation_names_this_version_and_licence():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == emobench.__version__
+    assert cited["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()

@@ -102,7 +102,7 @@ def sheets(top_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> tu
         data = io.BytesIO()
         sheet = grid.swapaxes(1, 2).reshape(rows * tiles.shape[1], ACROSS * tiles.shape[2], *tiles.shape[3:])
         Image.fromarray(sheet).save(data, "WEBP", quality=75, method=4)
-        files[f"top_images/{start // PER_SHEET:03}.webp"] = data.getvalue()
+        files[f"figures/top_images/{start // PER_SHEET:03}.webp"] = data.getvalue()
     return {
         "files": list(files),
         "across": ACROSS,

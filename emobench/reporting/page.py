@@ -1,25 +1,21 @@
 """The report as one self-contained page: style, figures and, where allowed, top images are inside it."""
 
-import base64
-import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from emobench import __version__
 from emobench.reporting import edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
 from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
-from emobench.reporting.packing import smaller
 from emobench.reporting.results import Results
 from emobench.reporting.summary import answer
 from emobench.reporting.text import rendered
+from emobench.reporting.unit_cards import unit_cards
 from emobench.reporting.words import data_sentence, network_sentence, pictures_of
 
 VARIABLES = {PAPER: "paper", INK: "ink", MUTED: "muted", GRID: "grid"} | {
@@ -136,29 +132,6 @@ def unmeasured_note(results: Results) -> str:
     if not results.unmeasured:
         return "Every concept is measured on these images."
     return f"Not measured on these images, so not checked against anything: {', '.join(results.unmeasured)}."
-
-
-def unit_cards(results: Results, *, pixels: bool) -> dict[str, list[dict[str, Any]]]:
-    """The most interpretable units by layer, as text, with their top images in one strip each if ``pixels``."""
-    top = tables.top_units(results.units, results.params.report.top_units, results.layer_names)
-    cards: dict[str, list[dict[str, Any]]] = {layer: [] for layer in results.layer_names if layer in set(top["layer"])}
-    for row in top.to_dict("records"):
-        strip = None
-        if pixels:
-            strip = image_strip(results.imageset.images[row["top_images"][: results.params.report.top_images]])
-        numbers = {"similarity": "{:.2f}", "margin": "{:.2f}", "label_accuracy": "{:.0%}", "chance": "{:.0%}"}
-        cells = {name: views.text(row[name], form) for name, form in numbers.items()}
-        cards[row["layer"]].append(
-            {**{k: row[k] for k in ("unit", "description", "concept_set")}, **cells, "strip": strip}
-        )
-    return cards
-
-
-def image_strip(images: np.ndarray) -> str:
-    """Images uint8 (n, height, width) or (n, height, width, 3) side by side, made smaller, as a WebP data address."""
-    data = io.BytesIO()
-    Image.fromarray(np.concatenate(list(smaller(images)), axis=1)).save(data, "WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def inline_svg(picture: Picture) -> Markup:

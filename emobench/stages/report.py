@@ -25,7 +25,7 @@ def run(params: Params, layout: Layout) -> None:
     drawings = (picture for part in parts for picture in part.draw(results))
     pictures = list(progress(drawings, desc="draw figures", unit="figure"))
     shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}
-    shown |= atlas_files(results, results.profiles, results.effects, pixels=False)
+    shown |= atlas_files(results, results.profiles, results.effects, pixels=not results.private)
     private = {"index.html": render_page(results, pictures, pixels=True).encode()}
     private |= atlas_files(results, results.profiles, results.effects, pixels=True)
     small = {"layers": results.layers, "configs": results.configs, "verdicts": results.verdicts}
@@ -39,6 +39,7 @@ def run(params: Params, layout: Layout) -> None:
     for name, table in small.items():
         write_csv(layout.reports / f"{name}.csv", table)
     drawn = {f"{picture.name}.svg": picture.svg.encode() for picture in pictures}
+    drawn |= {name.removeprefix("figures/"): shown.pop(name) for name in list(shown) if name.startswith("figures/")}
     for folder, files in ((layout.reports / "figures", drawn), (layout.artifacts / "report", private)):
         with replacing(folder) as temporary:
             for name, content in files.items():

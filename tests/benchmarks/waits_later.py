@@ -146,7 +146,7 @@ def start(folder: Path, stage: str) -> Part:
     where = {"cwd": folder, "capture_output": True, "text": True}
 
     def tool() -> None:
-        done = subprocess.run([sys.executable, "-m", "emobench.cli", stage], **where)
+        done = subprocess.run([sys.executable, "-m", "emobench", stage], **where)
         assert "emobench: " in done.stderr, done.stderr
 
     imports = "import numpy, pandas, torch"

@@ -26,7 +26,7 @@ def address(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("atlas")
     images = np.random.default_rng(0).integers(0, 256, (300, 48, 48)).astype(np.uint8)
     found, files = packing.sheets(np.arange(sum(SIZES.values()) * 5).reshape(-1, 5) % 300, images, np.arange(300) % 7)
-    (folder / "top_images").mkdir()
+    (folder / "figures" / "top_images").mkdir(parents=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
     for name, more in {"bare": {}, "shown": {"images": found}}.items():

@@ -184,7 +184,7 @@ def test_sheets_hold_every_top_image_once_in_the_order_of_the_page():
     top = np.stack([generator.choice(690, 5, replace=False) for _ in range(400)])
     found, files = packing.sheets(top, images, labels)
     count = len(np.unique(top))
-    assert found["files"] == list(files) == ["top_images/000.webp", "top_images/001.webp"]
+    assert found["files"] == list(files) == ["figures/top_images/000.webp", "figures/top_images/001.webp"]
     opened = [np.asarray(Image.open(io.BytesIO(data)).convert("L")).astype(int) for data in files.values()]
     place = np.array(codes(found["place"])).reshape(400, 5)
     assert place[0].tolist() == [0, 1, 2, 3, 4]
@@ -205,7 +205,7 @@ def test_files_of_a_benchmark_with_and_without_pixels(tmp_path):
     bare = atlas.atlas_files(results, {}, effects, pixels=False)
     shown = atlas.atlas_files(results, {}, effects, pixels=True)
     assert list(bare) == ["atlas.html"]
-    assert list(shown) == ["atlas.html", "top_images/000.webp"]
+    assert list(shown) == ["atlas.html", "figures/top_images/000.webp"]
     assert b"webp" not in bare["atlas.html"]
     assert b"This page shows photos of people" in shown["atlas.html"]
     held = json.loads(re.search(rb'id="data">(.*?)</script>', shown["atlas.html"])[1])

@@ -79,7 +79,7 @@ def test_page_is_well_formed_and_needs_nothing_else(page):
     reader = read(page)
     assert len(reader.ids) == len(set(reader.ids))
     outside = [link for link in reader.links if not link.startswith(("#", "data:"))]
-    assert outside == ["atlas.html"]
+    assert {link.split("#unit=")[0] for link in outside} == {"atlas.html"}
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert all(image["alt"] for image in reader.images)
     assert not re.search(r"<script|@import|url\((?!#)", page)
@@ -214,24 +214,10 @@ def test_text_from_files_is_escaped(tmp_path):
 
 
 def test_pixels_only_where_asked_for(results, pictures, page):
-    top = results.params.report.top_units * 2 * 11
-    assert page.count("data:image/webp") == top
+    assert page.count("data:image/webp") == results.params.report.top_units * 3
     bare = html.render_page(results, pictures, pixels=False)
     assert "data:image" not in bare
     assert "<img" not in bare
-
-
-def test_strip_shows_the_images_side_by_side():
-    import base64
-    import io
-
-    from PIL import Image
-
-    images = np.stack([np.full((48, 48), value, np.uint8) for value in (0, 128, 255)])
-    data = html.image_strip(images).split(",")[1]
-    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")).astype(int)
-    assert strip.shape == (48, 144)
-    assert [strip[24, x] for x in (24, 72, 120)] == pytest.approx([0, 128, 255], abs=6)
 
 
 def test_tables_hold_the_measured_numbers(results):
