@@ -118,6 +118,8 @@ def _exported(model: nn.Module, example: Tensor) -> Program:
         if node.target in VIEWS:
             # A view would refuse channels-last values.
             node.target = aten.reshape.default
+        if node.target is aten.reshape.default:
+            _without_the_number_of_images(node)
         value = node.meta.get("val")
         node.meta = {"shape": None, "sizes": None}
         if isinstance(value, Tensor):
@@ -129,6 +131,13 @@ def _exported(model: nn.Module, example: Tensor) -> Program:
     graph = _plain(module.graph)
     images = next(node for node in graph.nodes if node.op == "placeholder").meta["shape"][0]
     return Program(graph, {name: _attribute(module, name) for name in names}, images)
+
+
+def _without_the_number_of_images(node: fx.Node) -> None:
+    """A reshape to one size that hangs on the images and others that don't says it as -1, and needs no other node."""
+    source, sizes = node.args
+    if sum(isinstance(size, fx.Node) for size in sizes) == 1 and -1 not in sizes:
+        node.args = (source, [-1 if isinstance(size, fx.Node) else size for size in sizes])
 
 
 def _plain(graph: fx.Graph) -> fx.Graph:

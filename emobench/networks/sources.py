@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from emobench.networks.card import FILE, InputCard, NetworkCard
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import unit_layers
 from emobench.networks.network import Network
+from emobench.networks.transform import input_card
 from emobench.settings.network import file_of
 from emobench.weights import differences, fitted_state, read_state
 
@@ -64,7 +65,7 @@ def build_network(
         what = architecture if isinstance(weights, Mapping) else f"{weights}: {architecture}"
         _load(model, state, what, f"; it was built for {len(classes)} classes")
     facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
-    card = _input_card(input, usual)
+    card = input_card(input, usual)
     _check(model.eval(), card, classes)
     if wanted and tuple(wanted) != tuple(classes):
         _check_classes(classes, wanted)
@@ -192,22 +193,6 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], what: str, built_for: s
     if found := differences(fitting, wanted):
         raise UserError(f"{what} does not fit: {found}{built_for}")
     model.load_state_dict(fitting)
-
-
-def _input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -> InputCard:
-    if isinstance(given, InputCard):
-        return given
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
-    if unknown := values.keys() - asdict(usual).keys():
-        raise UserError(f"network.input has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
-    card = replace(usual, **values)
-    for name, numbers in (("mean", card.mean), ("std", card.std)):
-        if numbers is not None and len(numbers) not in (1, card.channels):
-            raise UserError(
-                f"network.input.{name} has {len(numbers)} values for {card.channels} channels; expected one, one a "
-                "channel, or none"
-            )
-    return card
 
 
 def _example(card: InputCard) -> Tensor:

@@ -1,5 +1,9 @@
 """Stored pictures to what a network takes."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -75,3 +79,44 @@ def _resized(pictures: Tensor, card: InputCard) -> Tensor:
 def _cropped(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     top, left = ((have - want) // 2 for have, want in zip(pictures.shape[2:], size, strict=True))
     return pictures[:, :, top : top + size[0], left : left + size[1]]
+
+
+def input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -> InputCard:
+    """What a network takes: what it usually does, but for what is given.
+
+    Args:
+        given: values by name; a side alone is a square ``size``. A whole card is taken as it is.
+        usual: of the architecture.
+
+    Raises:
+        UserError: an unknown name, or a value that can't be.
+    """
+    if isinstance(given, InputCard):
+        return given
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
+    if unknown := values.keys() - asdict(usual).keys():
+        raise UserError(f"network.picture has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
+    if isinstance(values.get("size"), int):
+        values["size"] = (values["size"],) * 2
+    card = replace(usual, **values)
+    if card.channels == 1:
+        # Grey pictures have the mean of what three channels usually have.
+        left = {name: getattr(card, name) for name in ("mean", "std") if name not in values and getattr(card, name)}
+        card = replace(card, **{name: (sum(numbers) / len(numbers),) for name, numbers in left.items()})
+    _check_picture(card)
+    return card
+
+
+def _check_picture(card: InputCard) -> None:
+    pair = isinstance(card.size, tuple) and len(card.size) == 2 and all(isinstance(side, int) for side in card.size)
+    if not pair or min(card.size) < 1:
+        raise UserError(f"network.picture.size is {card.size}; expected a side, or [height, width]")
+    if card.channels not in (1, 3):
+        raise UserError(f"network.picture.channels is {card.channels}; expected 1 (grey) or 3 (RGB)")
+    for name, numbers in (("mean", card.mean), ("std", card.std)):
+        if numbers is not None and (not isinstance(numbers, tuple) or len(numbers) not in (1, card.channels)):
+            count = len(numbers) if isinstance(numbers, tuple) else 0
+            raise UserError(
+                f"network.picture.{name} has {count} values for {card.channels} channels; expected one, one a "
+                "channel, or none"
+            )

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from emobench.errors import UserError
+from emobench.networks.card import InputCard
 from emobench.networks.sources import build_network, load_network, save_network
+from emobench.networks.transform import input_card
 
 SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
@@ -181,12 +183,28 @@ def test_inputs_and_outputs_that_do_not_fit():
         build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"channels": 3})
     with pytest.raises(UserError, match="puts out 7 numbers; expected 2: yes, no"):
         build_network("vggnet", {"width": 0.05, "classes": 7}, classes=("yes", "no"))
-    with pytest.raises(UserError, match="network.input has no sise; known: channels, size"):
+    with pytest.raises(UserError, match="network.picture has no sise; known: channels, size"):
         build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"sise": 3})
-    with pytest.raises(UserError, match=r"network.input.mean has 3 values for 1 channels; expected one, one a channel"):
+    with pytest.raises(UserError, match=r"network.picture.size is \(40,\); expected a side, or"):
+        build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"size": [40]})
+    with pytest.raises(UserError, match=r"network.picture.channels is 2; expected 1 \(grey\) or 3 \(RGB\)"):
+        build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"channels": 2})
+    with pytest.raises(
+        UserError, match=r"network.picture.mean has 3 values for 1 channels; expected one, one a channel"
+    ):
         build_network("vggnet", {"width": 0.05}, classes=SEVEN, input={"mean": [0.5, 0.5, 0.5]})
     with pytest.raises(UserError, match="vggnet does not fit: missing keys: .*; unexpected keys: nix"):
         build_network("vggnet", {"width": 0.05}, {"nix": torch.ones(1)}, classes=SEVEN)
+
+
+def test_a_side_is_a_square_and_grey_has_the_mean_of_three_channels():
+    usual = InputCard(channels=3, size=(224, 224), mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.5))
+    card = input_card({"size": 48, "channels": 1}, usual)
+    assert (card.size, card.channels) == ((48, 48), 1)
+    assert card.mean == pytest.approx((0.2,))
+    assert card.std == pytest.approx((0.3,))
+    assert input_card({"channels": 1, "mean": [0.5]}, usual).mean == (0.5,)
+    assert input_card(None, usual) == usual
 
 
 def test_pictures_of_another_form_are_refused(vggnet):
