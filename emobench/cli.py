@@ -142,6 +142,21 @@ def leaderboard(names: tuple[str, ...], form: str, sort: str, top: int | None, i
 
 
 @main.command()
+@click.argument("names", nargs=-1)
+@_form("table", "md", "csv", "json")
+def networks(names: tuple[str, ...], form: str) -> None:
+    """Set the networks of all benchmarks below reports/, or of those in NAMES, side by side.
+
+    One row a benchmark: accuracy on test, what of the edited layer can be read (units above tau, significant ones,
+    held-out AUPRC beside that of random, best and an untrained network's descriptions), the paper's edit on val and
+    test together and on test alone, and the verdicts.
+    """
+    from emobench.comparison.networks import networks, text
+
+    click.echo(text(networks(Path("reports"), names), form))
+
+
+@main.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @click.option("--metric", "patterns", multiple=True, metavar="NAME", help="Which metrics; * stands for any letters.")
