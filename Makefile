@@ -30,7 +30,7 @@ doctor: setup ## Tell what this machine has, and what each missing part switches
 
 .PHONY: repro
 repro: setup ## Run the benchmark in params.yaml: all stages that are not up to date
-	@$(BIN)/dvc repro
+	@./repro.sh
 	@$(BIN)/emobench costs --format table
 	@$(BIN)/emobench where
 

@@ -4,9 +4,11 @@ bfloat16 halves the bytes of an operand. A processor with units for it trains ab
 turns every operand into float32 and back, and is many times slower. So ``auto`` takes it only where it is native.
 """
 
+import contextlib
 import platform
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +18,10 @@ from emobench.errors import UserError
 PRECISIONS = ("auto", "float32", "bfloat16")
 PROBE = (16, 32, 64, 20)
 """Images, channels in, channels out and side of the convolution whose training step is timed."""
+
+SHORT_STEP = 2e9
+"""Multiplications of a training step's forward pass up to which one core takes no longer than two, which wait for each
+other at the end of every operation."""
 
 
 def pick_device(name: str) -> str:
@@ -112,3 +118,23 @@ def slowdown(device: str) -> float:
         return min(taken[1:])
 
     return seconds("bfloat16") / seconds("float32")
+
+
+@contextlib.contextmanager
+def cores_for(forward: Callable[[], object]) -> Iterator[None]:
+    """Leaves all cores but one to others while a training runs whose steps are short.
+
+    Args:
+        forward: one step's forward pass, which is run once without gradients to count its multiplications.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        forward()
+    threads = torch.get_num_threads()
+    # The counter counts a multiplication and its addition as two.
+    torch.set_num_threads(1 if counter.get_total_flops() / 2 <= SHORT_STEP else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

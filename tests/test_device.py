@@ -94,3 +94,26 @@ def test_what_a_machine_lacks_is_one_line(monkeypatch) -> None:
     assert [device.pick_device(name) for name in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
     with pytest.raises(UserError, match="precision is 'float16'; expected one of auto, float32, bfloat16"):
         device.pick_precision("float16", "cpu")
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(100, 1), (50_000, 2)])
+def test_short_steps_take_one_core(two_threads, width, threads):
+    weight, inputs = torch.ones(width, 100), torch.ones(1000, 100)
+    with device.cores_for(lambda: inputs @ weight.T):
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+
+
+def test_all_cores_come_back_after_an_error(two_threads):
+    with pytest.raises(ValueError, match="broken"), device.cores_for(lambda: None):
+        assert torch.get_num_threads() == 1
+        raise ValueError("broken")
+    assert torch.get_num_threads() == 2

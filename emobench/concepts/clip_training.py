@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from emobench.concepts.captions import CaptionWriter, fit
 from emobench.concepts.clip import FULL_VOCABULARY, build, to_inputs
 from emobench.concepts.ranking import rank_concepts
-from emobench.device import autocast
+from emobench.device import autocast, cores_for
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.faces.scaling import unit_range
@@ -124,13 +124,20 @@ class ClipTrainer:
         """
         self._resume(checkpoints / "last.pt")
         start = len(self.history)
-        with progress(total=(self.params.epochs - start) * self.steps, desc="train clip", unit="batch") as bar:
+        total = (self.params.epochs - start) * self.steps
+        with cores_for(self._forward), progress(total=total, desc="train clip", unit="batch") as bar:
             for epoch in range(start, self.params.epochs):
                 loss = self._run_epoch(epoch, bar)
                 self._finish_epoch(epoch, loss)
                 self._save(checkpoints / "last.pt")
                 bar.set_postfix(val_auroc=f"{self.history[-1]['val_auroc']:.3f}")
         return self._full_vocabulary(self.best), self.history
+
+    def _forward(self) -> None:
+        """The image tower's pass of one batch, which changes nothing: the texts are short."""
+        self.model.eval()
+        inputs = to_inputs(self.train.pictures(slice(0, self.batch_size)), self.preprocess)
+        self.model.encode_image(inputs.to(self.device, memory_format=torch.channels_last))
 
     def _run_epoch(self, epoch: int, bar: Any) -> float:
         """One pass over the train images; returns the mean loss. Its randomness depends on seed and epoch alone."""

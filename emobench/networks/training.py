@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from emobench.device import autocast
+from emobench.device import autocast, cores_for
 from emobench.errors import UserError
 from emobench.faces.augmentation import augment
 from emobench.files import replacing
@@ -62,13 +62,20 @@ class Trainer:
         """
         self._resume(checkpoints / "last.pt")
         start = len(self.history)
-        with progress(total=(self.params.epochs - start) * self.steps, desc="train network", unit="batch") as bar:
+        total = (self.params.epochs - start) * self.steps
+        with cores_for(self._forward), progress(total=total, desc="train network", unit="batch") as bar:
             for epoch in range(start, self.params.epochs):
                 loss = self._run_epoch(epoch, bar.update)
                 self._finish_epoch(epoch, loss)
                 self._save(checkpoints / "last.pt")
                 bar.set_postfix(val_accuracy=f"{self.history[-1]['val_accuracy']:.3f}")
         return self.best, self.history
+
+    def _forward(self) -> None:
+        """The pass of one batch, which changes nothing."""
+        self.model.eval()
+        rows = self.train.rows[: self.params.batch_size]
+        self.model(self.network.inputs(self.train.images[rows]))
 
     def _run_epoch(self, epoch: int, advance: Callable[[], object]) -> float:
         """One pass over the train images; returns the mean loss. Its randomness depends on seed and epoch alone."""
