@@ -1,5 +1,6 @@
-"""The commands of README's section on one's own network, run to the letter."""
+"""README's section on one's own network, run to the letter; the tables that people read, held against the reports."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -52,3 +53,14 @@ def test_your_own_network(tmp_path, monkeypatch) -> None:
     assert "layer4.1.conv2" in shown["layers"]
     assert re.search(r"accuracy: \d+ of 15 images", shown["validate"])
     assert "params.yaml is fine: benchmark 'my_faces', folder images" in shown["validate"]
+
+
+def test_tables_are_those_of_the_committed_reports() -> None:
+    path = README.parent / "docs" / "tables.py"
+    spec = importlib.util.spec_from_file_location("docs_tables", path)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    measured = (path.parent / "measured.md").read_text()
+    for table in (tables.side_by_side(), tables.table_one("fer2013"), tables.costs("fer2013")):
+        assert table in measured
+    assert tables.side_by_side() in README.read_text()
