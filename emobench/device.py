@@ -7,7 +7,7 @@ turns every operand into float32 and back, and is many times slower. So ``auto``
 import platform
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -49,7 +49,7 @@ def _says(module: Any, question: str) -> bool:
         return False
 
 
-def pick_precision(name: str, device: str) -> str:
+def pick_precision(name: str, device: str) -> Literal["float32", "bfloat16"]:
     """What params' ``precision`` means on a device, as pick_device returns it.
 
     Args:
@@ -76,7 +76,7 @@ def pick_precision(name: str, device: str) -> str:
             f"convolution takes {slowdown(device):.1f} times as long as in float32; auto takes float32 here",
             file=sys.stderr,
         )
-    return name
+    return "bfloat16" if name == "bfloat16" else "float32"
 
 
 def _kind(device: str) -> str:

@@ -58,13 +58,13 @@ def parse(kind: type[Settings], values: Any) -> Settings:
         Mistakes: each with its section and key.
     """
     try:
-        return _adapter(kind).validate_python(values)
+        return typing.cast(Settings, _adapter(typing.cast(Any, kind)).validate_python(values))
     except ValidationError as error:
         raise Mistakes(mistakes(error, kind)) from None
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter:
+def _adapter(kind: Any) -> TypeAdapter:
     return TypeAdapter(kind)
 
 
@@ -92,12 +92,12 @@ def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
     text, section, hint = "", kind, kind
     for item in loc:
         plain = _plain(hint)
-        members = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
+        members: list[Any] = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
         if isinstance(item, int):
             text, (hint, *_) = f"{text}[{item}]", typing.get_args(plain) or (Any,)
         elif members:
             hint = section = next((one for one in members if item in _tags(one)), members[0])
-        elif dataclasses.is_dataclass(plain):
+        elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
             text, section = f"{text}.{item}".lstrip("."), plain
             hint = typing.get_type_hints(plain, include_extras=True).get(item, Any)
         elif typing.get_origin(plain) is dict:

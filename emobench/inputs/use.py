@@ -70,7 +70,8 @@ class _Work:
         # Another network than that of the earlier weights must not get them.
         if given.network or preset in (OWN, *LIKE_OWN):
             self.earlier.pop("weights", None)
-        self.given = replace(given, **{kind: root / path for kind, path in self.earlier.items()})
+        earlier: dict[str, Any] = {kind: root / path for kind, path in self.earlier.items()}
+        self.given = replace(given, **earlier)
         self.raw: RawImages
         self.own: OwnFile | None = None
         self.sets: dict[str, Path] = {}
@@ -132,7 +133,7 @@ class _Work:
         section, given = self.values["data"], self.given
         if section["source"] == "synthetic":
             return []
-        said = [fit_stored(section, given.archive, card.input)] if card else []
+        said = [fit_stored(section, given.archive, card.input)] if card and given.archive else []
         own = {name: getattr(given, name) for name in ("size", "channels") if getattr(given, name)}
         section |= own
         stored = picture_in_words(section["channels"], [section["size"]] * 2)
@@ -142,7 +143,7 @@ class _Work:
         """Writes the sources of annotations and of the image-text model, and the concept sets."""
         given, values = self.given, self.values
         write_annotations(values["annotate"], str(given.annotations) if given.annotations else None)
-        said = write_clip(values["clip"], given, self.root) if given.clip else []
+        said = write_clip(values["clip"], given.clip, given.clip_model, self.root) if given.clip else []
         self.sets = dict(zip(own_sets(given.concepts), given.concepts, strict=True))
         places = {name: bring.own_place(self.root, Path("concepts"), path) for name, path in self.sets.items()}
         self.sets = {places[name].as_posix(): path for name, path in self.sets.items()}

@@ -63,7 +63,12 @@ def build_network(
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
         what = architecture if isinstance(weights, Mapping) else f"{weights}: {architecture}"
         _load(model, state, what, f"; it was built for {len(classes)} classes")
-    facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
+    facts: dict[str, Any] = {
+        "architecture": architecture,
+        "options": dict(options or {}),
+        "output": output,
+        "digest": digest,
+    }
     card = _input_card(input, usual)
     _check(model.eval(), card, classes)
     if wanted and tuple(wanted) != tuple(classes):
@@ -197,7 +202,9 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], what: str, built_for: s
 def _input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) -> InputCard:
     if isinstance(given, InputCard):
         return given
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()
+    }
     if unknown := values.keys() - asdict(usual).keys():
         raise UserError(f"network.input has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
     card = replace(usual, **values)

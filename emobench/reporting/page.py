@@ -171,7 +171,7 @@ def inline_svg(picture: Picture) -> Markup:
     svg = re.sub(r"([\"(])#(?=[^\")]+[\")])", rf"\1#{picture.name}-", svg)
     svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: variable(found[0]), svg).replace(FONTS, "inherit")
     svg = re.sub(r">\s+<", "><", svg)
-    width = float(re.search(r' width="([\d.]+)pt"', svg)[1])
+    width = float(re.findall(r' width="([\d.]+)pt"', svg)[0])
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     return Markup(svg.replace("<svg", f'<svg style="max-width: {1.45 * width:.0f}px"', 1))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ MARKERS = "osD^vP"
 MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 25
 """From how many names on an axis they get smaller, how many it takes, the smallest font, characters of a name."""
 FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "emobench",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -89,7 +90,9 @@ def stretched(length: float, count: int, usual: int) -> float:
     return length * min(max(count / usual, 1.0), 2.0)
 
 
-def name_ticks(axis: Axis, names: Sequence[str], places: Sequence[float] | None = None, **style: Any) -> None:
+def name_ticks(
+    axis: Axis, names: Sequence[str], places: Sequence[float] | np.ndarray | None = None, **style: Any
+) -> None:
     """Names places on an axis, 0, 1, 2, ... by default: many of them smaller, of very many every second or third."""
     step = -(-len(names) // MOST_NAMES)
     size = max(SMALLEST, STYLE["font.size"] - max(0, len(names) - MANY) / 6)
