@@ -11,6 +11,7 @@ from emobench.files import replacing
 from emobench.inputs import bring
 from emobench.inputs.concepts import own_sets, write_annotations, write_clip, write_sets
 from emobench.inputs.fitting import fit_numbers, fit_stored, splits_in_words
+from emobench.inputs.former import former_params, keep_options
 from emobench.inputs.given import LIKE_OWN, OWN, Given, as_params, as_text, benchmark_name, flow, preset_values
 from emobench.inputs.network import OwnFile, fit_layers, network_in_words, picture_in_words, tried, write_network
 from emobench.networks.card import NetworkCard
@@ -24,7 +25,8 @@ KINDS = ("archive", "weights", "annotations", "clip")
 def use_preset(preset: str, root: Path, **given: Any) -> list[str]:
     """Writes params.yaml from a preset and puts the inputs that were given under DVC, below data/raw.
 
-    Inputs given to an earlier call for the same benchmark are found again. Everything is looked at before anything is
+    Inputs given to an earlier call for the same benchmark are found again, and options of the same network stay; what
+    else the params.yaml before had of the network is named, not kept. Everything is looked at before anything is
     replaced: names and some pictures, the network with its weights, the concepts and the classes they speak for.
 
     Args:
@@ -107,11 +109,12 @@ class _Work:
         """Builds the network, and fits what depends on it: stored pictures, layers, numbers of top images."""
         given, values, own_data = self.given, self.values, self.preset in (OWN, *LIKE_OWN)
         self.own = write_network(values, given, self.root)
+        said = keep_options(values["network"], given, former_params(self.root, values["name"]))
         asked = bool(own_data or given.network or given.options or given.picture or given.layers)
         if not asked and not given.weights:
-            return self._stored(None)
+            return [*said, *self._stored(None)]
         card = tried(values, given, self.own, self.raw.classes, self.root)
-        said = network_in_words(card, self._weights_in_words(card))
+        said += network_in_words(card, self._weights_in_words(card))
         said += self._stored(card if asked else None)
         said += fit_layers(values, card)
         if own_data:

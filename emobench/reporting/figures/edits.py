@@ -10,13 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from emobench.edits.family import PAPER_ARM
-from emobench.reporting.figures.style import GRID, MUTED, Picture, in_style, name_ticks, new_axes, stretched
+from emobench.reporting.figures.style import (
+    BLACK,
+    GRID,
+    LUMA,
+    MUTED,
+    WHITE,
+    Picture,
+    in_style,
+    name_ticks,
+    new_axes,
+    stretched,
+)
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.tables import differences
 from emobench.reporting.words import plain, short_name, signed
 
-BETTER, BLUES, BLACK, WHITE = matplotlib.colormaps["RdBu"], matplotlib.colormaps["Blues"], "#000000", "#ffffff"
-LUMA = (0.3, 0.59, 0.11)
+BETTER, BLUES = matplotlib.colormaps["RdBu"], matplotlib.colormaps["Blues"]
 MOST_NUMBERS = 16
 """Classes up to which the cells of a confusion matrix have room for numbers."""
 HEAT_SETS = ("val", "test", "val_test")

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 PAPER, INK, MUTED, GRID = "#fffffe", "#1b1f24", "#6a737d", "#d8dee4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56b4e9")
+BLACK, WHITE, LUMA = "#000000", "#ffffff", (0.3, 0.59, 0.11)
+"""Of cells, whose colours no theme changes; how bright red, green and blue are."""
 MARKERS = "osD^vP"
 MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 25
 """From how many names on an axis they get smaller, how many it takes, the smallest font, characters of a name."""
