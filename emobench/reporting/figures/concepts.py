@@ -92,7 +92,7 @@ def _caption(table: pd.DataFrame, name: str, shown: int) -> str:
 def _in_words(shown: pd.DataFrame, name: str) -> str:
     differ = shown[shown["agrees"] == 0].head(5)
     said = [
-        f"{row.concept}: {row.nearest} by the CLIP, {row.mapped.replace('|', ', ')} by the map"
+        f"{row.concept}: {row.nearest} by the CLIP, {' or '.join(mapped_classes(row.mapped))} by the map"
         for row in differ.itertuples()
     ]
     return f"Heat map of the cosines of concept names and class names, concept set {name}. " + "; ".join(said)
