@@ -43,8 +43,8 @@ test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of mak
 	@$(BIN)/python -m pytest -q -rs tests/browser
 
 .PHONY: lint
-lint: setup ## Check style and format
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: setup ## Check style, format and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 .PHONY: ui
 ui: setup ## Open the MLflow UI on this machine's loopback address

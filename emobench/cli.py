@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from emobench import __version__
 from emobench import costs as stage_costs
@@ -22,6 +22,7 @@ from emobench.layout import Layout
 from emobench.params import load_params
 from emobench.progress import working
 
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 STAGES = {
     "prepare": "Read or draw the images, audit them, write the image set.",
     "annotate": "Measure the facial concepts on every image.",
@@ -50,7 +51,7 @@ class OneLineErrors(click.Group):
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                 raise
             where = f": {error.filename}" if error.filename else ""
-            message = f"can't write, {error.strerror.lower()}{where}; nothing half-written was kept"
+            message = f"can't write, {str(error.strerror).lower()}{where}; nothing half-written was kept"
         except KeyboardInterrupt:
             message = "interrupted; run it again to go on"
         click.echo(f"emobench: {' '.join(message.split())}", err=True)
@@ -197,14 +198,14 @@ def export(config_id: str, path: Path, no_check: bool) -> None:
 
 
 @main.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
     """Print the script that completes emobench's commands in a SHELL.
 
     bash: eval "$(emobench completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish: emobench completion fish >
     ~/.config/fish/completions/emobench.fish
     """
-    click.echo(get_completion_class(shell)(main, {}, "emobench", "_EMOBENCH_COMPLETE").source())
+    click.echo(SHELLS[shell](main, {}, "emobench", "_EMOBENCH_COMPLETE").source())
 
 
 @main.command()

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -55,7 +55,7 @@ def _says(module: Any, question: str) -> bool:
         return False
 
 
-def pick_precision(name: str, device: str) -> str:
+def pick_precision(name: str, device: str) -> Literal["float32", "bfloat16"]:
     """What params' ``precision`` means on a device, as pick_device returns it.
 
     Args:
@@ -82,7 +82,7 @@ def pick_precision(name: str, device: str) -> str:
             f"convolution takes {slowdown(device):.1f} times as long as in float32; auto takes float32 here",
             file=sys.stderr,
         )
-    return name
+    return "bfloat16" if name == "bfloat16" else "float32"
 
 
 def _kind(device: str) -> str:

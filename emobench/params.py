@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from emobench.errors import UserError, unknown_name
-from emobench.schema import Str, integer, parse, settings
+from emobench.schema import Int, Str, parse, settings, within
 from emobench.settings.concepts import Clip
 from emobench.settings.data import Annotate, Data
 from emobench.settings.dissect import Dissect
@@ -22,7 +23,7 @@ class Params:
     """All of params.yaml."""
 
     name: Str
-    seed: integer(0)
+    seed: Annotated[Int, within(0)]
     device: Device
     data: Data
     annotate: Annotate

@@ -9,16 +9,20 @@ import re
 import typing
 from collections import defaultdict
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from emobench.errors import UserError, unknown_name
 
 Settings = TypeVar("Settings")
-settings = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-"""Decorator of a section's class."""
+if TYPE_CHECKING:
+    # The type checker knows the fields, dataclasses.replace and asdict of the standard library's own decorator only.
+    from dataclasses import dataclass as settings
+else:
+    settings = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+    """Decorator of a section's class."""
 
 
 def _whole(value: Any) -> Any:
@@ -27,20 +31,15 @@ def _whole(value: Any) -> Any:
 
 Str = Annotated[str, Strict()]
 Bool = Annotated[bool, Strict()]
-Int = Annotated[int, Strict(), BeforeValidator(_whole)]
-Float = Annotated[float, Strict()]
 MOST = 2**63 - 1
 """The largest integer that torch and NumPy take, as a seed or as a count."""
+Int = Annotated[int, Strict(), BeforeValidator(_whole), Field(le=MOST)]
+Float = Annotated[float, Strict()]
 
 
-def integer(low: int, high: int = MOST) -> Any:
-    """The type of an integer in [low, high]."""
-    return Annotated[Int, Field(ge=low, le=high)]
-
-
-def real(low: float | None = None, high: float | None = None) -> Any:
-    """The type of a finite number in [low, high]."""
-    return Annotated[Float, Field(ge=low, le=high)]
+def within(low: float | None = None, high: float | None = None) -> Any:
+    """What annotates a number (``Int`` or ``Float``) that has to be in [low, high]."""
+    return Field(ge=low, le=high)
 
 
 class Mistakes(UserError):
@@ -59,13 +58,13 @@ def parse(kind: type[Settings], values: Any) -> Settings:
         Mistakes: each with its section and key.
     """
     try:
-        return _adapter(kind).validate_python(values)
+        return typing.cast(Settings, _adapter(typing.cast(Any, kind)).validate_python(values))
     except ValidationError as error:
         raise Mistakes(mistakes(error, kind)) from None
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter:
+def _adapter(kind: Any) -> TypeAdapter:
     return TypeAdapter(kind)
 
 
@@ -93,12 +92,12 @@ def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
     text, section, hint = "", kind, kind
     for item in loc:
         plain = _plain(hint)
-        members = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
+        members: list[Any] = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
         if isinstance(item, int):
             text, (hint, *_) = f"{text}[{item}]", typing.get_args(plain) or (Any,)
         elif members:
             hint = section = next((one for one in members if item in _tags(one)), members[0])
-        elif dataclasses.is_dataclass(plain):
+        elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
             text, section = f"{text}.{item}".lstrip("."), plain
             hint = typing.get_type_hints(plain, include_extras=True).get(item, Any)
         elif typing.get_origin(plain) is dict:

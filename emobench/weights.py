@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -19,9 +20,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "network
 PREFIXES = ("module.", "_orig_mod.")
 """Of DataParallel and torch.compile; never a network's own."""
 SAVE_STATE = "save its state dict instead: torch.save(model.state_dict(), FILE)"
-NUMPY_NUMBERS = [
+NUMPY_NUMBERS: list[Any] = [
     np.dtype,
-    np._core.multiarray.scalar,
+    scalar,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
 ]
 
@@ -41,7 +42,8 @@ def read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights file {path}")
-    content, taken = _content(path, key), []
+    content = _content(path, key)
+    taken: list[str] = []
     while not _is_state(content):
         found = [name for name in (key, *WRAPPERS) if isinstance(content, dict) and isinstance(content.get(name), dict)]
         if not found:

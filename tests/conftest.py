@@ -1,6 +1,7 @@
 """Shared by all tests: tests may import helper modules that lie beside them."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,24 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the cores are shared by as many workers
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory):
+    """Params and layout of a small benchmark that all stages before the report ran; made once, not to be changed."""
+    from reporting.real_run import real_run
+
+    return real_run(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def real_copy(real, tmp_path):
+    """The same in a folder of the test's own, to be changed."""
+    from emobench.layout import Layout
+
+    params, layout = real
+    shutil.copytree(layout.root, tmp_path / "real")
+    return params, Layout(params.name, tmp_path / "real")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """The structure itself: who may import whom, and that dvc.yaml, the layout and the lock tell the truth."""
 
+import ast
 import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,25 @@ def test_libraries_stay_where_they_belong(library: str) -> None:
     pattern = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
     users = [path.relative_to(ROOT).as_posix() for path in MODULES if pattern.search(path.read_text())]
     assert [user for user in users if not user.startswith(tuple(ALLOWED[library]))] == []
+
+
+def test_files_are_short() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 250} == {}
+    assert statistics.median(lengths.values()) <= 110
+
+
+def test_functions_are_short() -> None:
+    """At most 40 lines, their docstring aside."""
+    long = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                said = node.body[0] if ast.get_docstring(node) else None
+                length = node.end_lineno - node.lineno + 1 - (said.end_lineno - said.lineno + 1 if said else 0)
+                if length > 40:
+                    long[f"{path.relative_to(ROOT)}: {node.name}"] = length
+    assert long == {}
 
 
 def stages() -> dict:

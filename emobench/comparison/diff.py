@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import torch
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from emobench.comparison import mlflow_runs as run_sides
@@ -164,7 +165,8 @@ def _place(name: str) -> tuple[int, int, int, str]:
 def _pairs(before: Source, after: Source, level: float, result: Comparison) -> list["_Pair"]:
     """The benchmarks of both; where each source has one, these two, whatever they are called."""
     if len(before.sides) == len(after.sides) == 1:
-        pairs = [_Pair(next(iter(after.sides)), *before.sides.values(), *after.sides.values(), level)]
+        ((_, old_side),), ((name, new_side),) = before.sides.items(), after.sides.items()
+        pairs = [_Pair(name, old_side, new_side, level)]
     else:
         pairs = [
             _Pair(name, side, after.sides[name], level) for name, side in before.sides.items() if name in after.sides
@@ -199,7 +201,8 @@ class _Pair:
     def row(self, name: str, result: Comparison) -> dict[str, Any]:
         """A metric that moved, with its test if there is one."""
         old, new = self.before.metrics[name], self.after.metrics[name]
-        row = {"benchmark": self.benchmark, "metric": name, "before": old, "after": new, "difference": new - old}
+        row: dict[str, Any] = {"benchmark": self.benchmark, "metric": name, "before": old, "after": new}
+        row["difference"] = new - old
         if not (measured := MEASURED.fullmatch(name)):
             return row
         network, images, metric = measured[1] or "", measured[2], measured[3]
@@ -216,10 +219,11 @@ class _Pair:
     def _paired(self, network: str, images: str, metric: str) -> dict[str, Any]:
         """Test and interval on the same images; nothing without the answers of both."""
         old, new = self.before.answers, self.after.answers
-        names = (self.before.networks.get(network), self.after.networks.get(network))
-        if old is None or new is None or None in names or not old.same_images(new, images):
+        was, became = self.before.networks.get(network), self.after.networks.get(network)
+        if old is None or new is None or was is None or became is None or not old.same_images(new, images):
             return {}
-        (before, labels), (after, _) = old.of(names[0], images), new.of(names[1], images)
+        answered, (edited, _) = old.of(was, images), new.of(became, images)
+        before, labels, after = (torch.from_numpy(values) for values in (*answered, edited))
         intervals = paired_bootstrap(
             labels, before, after, draws=DRAWS, confidence=1 - self.level, seed=SEED, class_names=old.classes
         )

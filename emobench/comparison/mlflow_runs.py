@@ -34,12 +34,12 @@ def _run_side(client: MlflowClient, run: Run) -> Side:
     """Predictions lie with the benchmark's run, for all of its nested ones."""
     tags = run.data.tags
     parent = tags.get(PARENT, run.info.run_id)
-    files = {name: _artifact(client, parent, name) for name in answers.FILES}
+    predictions, ids = (_artifact(client, parent, name) for name in answers.FILES)
     named = {"": run.data.params["config_id"]} if "config_id" in run.data.params else {}
     found, why = None, f"the run of the benchmark has no artifact {answers.FILES[0]}"
-    if all(files.values()):
-        found = answers.readable(lambda: answers.of_run(*files.values())[0], f"run {parent}")
-        named = named or answers.of_run(*files.values())[1]
+    if predictions and ids:
+        found = answers.readable(lambda: answers.of_run(predictions, ids)[0], f"run {parent}")
+        named = named or answers.of_run(predictions, ids)[1]
         named = {name: config_id for name, config_id in named.items() if config_id in found.config_ids}
         if not named:
             found, why = None, "the benchmark's run keeps no predictions of this network"

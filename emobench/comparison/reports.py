@@ -158,8 +158,9 @@ def _answers(name: str, stored: Reader) -> tuple[Answers | None, str]:
     missing = [path for path, part in parts.items() if part is None]
     if missing:
         return None, f"no {missing[0]} of that result is at hand"
+    predictions, ids, index = (part for part in parts.values() if part is not None)
     card = stored(f"data/{name}/dataset.json")
-    return readable(lambda: of_benchmark(*parts.values(), card), f"benchmark {name}"), ""
+    return readable(lambda: of_benchmark(predictions, ids, index, card), f"benchmark {name}"), ""
 
 
 def _json(name: str, metrics: str, report: Reader) -> dict[str, Any]:

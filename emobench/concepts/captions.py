@@ -56,7 +56,7 @@ class CaptionWriter:
             if emotion and rng.random() >= self.emotion_share:
                 continue
             phrasings = EMOTION_PHRASINGS if emotion else CONCEPT_PHRASINGS
-            phrasing = phrasings[0] if rng.random() < BARE_SHARE else phrasings[rng.integers(len(phrasings))]
+            phrasing = phrasings[0] if rng.random() < BARE_SHARE else phrasings[int(rng.integers(len(phrasings)))]
             captions.append(Caption(phrasing.format(name), (column,)))
         return captions
 
@@ -129,7 +129,7 @@ def teachable(annotations: np.ndarray) -> np.ndarray:
     Args:
         annotations: (images, concepts) float in [0, 1], NaN where not measured.
     """
-    return (annotations >= HIGH).any(axis=0) & (annotations <= LOW).any(axis=0)
+    return np.any(annotations >= HIGH, axis=0) & np.any(annotations <= LOW, axis=0)
 
 
 def score_table(annotations: np.ndarray, labels: np.ndarray, emotions: int) -> np.ndarray:
@@ -138,7 +138,7 @@ def score_table(annotations: np.ndarray, labels: np.ndarray, emotions: int) -> n
 
 
 def _pick(phrasings: Sequence[str], rng: np.random.Generator) -> str:
-    return phrasings[rng.integers(len(phrasings))]
+    return phrasings[int(rng.integers(len(phrasings)))]
 
 
 def _join(names: Sequence[str]) -> str:

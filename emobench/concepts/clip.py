@@ -232,7 +232,7 @@ def ready(
 ) -> ClipModel:
     """Wraps a model for embedding, in evaluation mode, with its tokenizer, whose own files lie in ``folder``."""
     tokenizer = tokenizer_of(config["text_cfg"], folder)
-    model = model.eval().to(device, memory_format=torch.channels_last)
+    model = model.eval().to(device).to(memory_format=torch.channels_last)
     return ClipModel(model, tokenizer, config, preprocess, origin, device)
 
 

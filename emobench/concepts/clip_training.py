@@ -101,7 +101,8 @@ class ClipTrainer:
         config["text_cfg"]["vocab_size"] = len(self.tokens)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = build(config).to(device, memory_format=torch.channels_last)
+            # Any: the type checker takes what open_clip's models are asked for (encode_image, ...) for tensors.
+            self.model: Any = build(config).to(device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, params.weight_decay), lr=params.max_lr, fused=True
         )

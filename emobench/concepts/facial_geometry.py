@@ -31,7 +31,7 @@ LIP_TOP, LIP_UPPER_EDGE, LIP_LOWER_EDGE, LIP_BOTTOM = 0, 13, 14, 17
 
 def _most(**weights: float) -> Callable[[Parts], np.ndarray]:
     """The more of the weighted sum of these measurements, the higher."""
-    return lambda parts: sum(weight * parts[name] for name, weight in weights.items())
+    return lambda parts: np.sum([weight * parts[name] for name, weight in weights.items()], axis=0)
 
 
 def _near(quantile: float, **weights: float) -> Callable[[Parts], np.ndarray]:

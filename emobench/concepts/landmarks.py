@@ -106,8 +106,9 @@ def _start_worker() -> None:
     os.environ.update(https_proxy=CLOSED_PORT, HTTPS_PROXY=CLOSED_PORT, no_proxy="", NO_PROXY="")
 
     def follow_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
 
     threading.Thread(target=follow_parent, daemon=True).start()
 

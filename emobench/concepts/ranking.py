@@ -1,5 +1,7 @@
 """How well plain cosines rank the images that show a concept above those that don't."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
@@ -26,7 +28,12 @@ def rank_concepts(cosines: np.ndarray, scores: np.ndarray, names: list[str] | No
     rows = []
     for column in range(scores.shape[1]):
         positive, negative = scores[:, column] >= HIGH, scores[:, column] <= LOW
-        row = {"positives": int(positive.sum()), "negatives": int(negative.sum()), "auroc": np.nan, "note": ""}
+        row: dict[str, Any] = {
+            "positives": int(positive.sum()),
+            "negatives": int(negative.sum()),
+            "auroc": np.nan,
+            "note": "",
+        }
         if np.isnan(scores[:, column]).all():
             row["note"] = "not measured"
         elif row["positives"] < MIN_POSITIVES or not row["negatives"]:

@@ -146,7 +146,7 @@ def truly_best(agreement: Tensor, best: Tensor) -> dict[str, float]:
     own = table.gather(1, best[:, None])
     rank = torch.where(own[:, 0].isfinite(), (_nan_to_low(table) > own).sum(dim=1), table.shape[1])
     candidates = table.isfinite().sum(dim=1).double()
-    result = {"units": int(measured.sum())}
+    result: dict[str, float] = {"units": int(measured.sum())}
     for count in (1, 3):
         result[f"top{count}"] = (rank < count).double().mean().item()
         result[f"top{count}_random"] = (count / candidates).clamp(max=1).mean().item()

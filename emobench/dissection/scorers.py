@@ -108,8 +108,8 @@ class _Cosine:
     def judge(self, activations: Tensor, top: Tensor) -> tuple[Tensor, Best]:
         found = self._function(self._scores, activations)
         parts = [cosine_units(self._vectors(block), self._floor) for block in activations.split(256, dim=1)]
-        numbers = (torch.cat(part) for part in zip(*parts, strict=True))
-        return found, self._null.best(*numbers, found.amax(dim=1))
+        first, second = (torch.cat(part) for part in zip(*parts, strict=True))
+        return found, self._null.best(first, second, found.amax(dim=1))
 
 
 class _Reorder:

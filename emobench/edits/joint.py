@@ -131,8 +131,9 @@ class _Arm:
                 found += some
                 if tally.kept is not None:
                     break
-        self.tried += len(self.cells) * tally.kept
-        return found[: tally.kept]
+        settled = controls.draws if tally.kept is None else tally.kept
+        self.tried += len(self.cells) * settled
+        return found[:settled]
 
     def _kept(self, kind: str, seed: int) -> Kept:
         """Where the draws of one kind are kept, for a run that is interrupted."""

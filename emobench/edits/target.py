@@ -100,9 +100,12 @@ class Target:
         Raises:
             UserError: a factor of 0 where the other rows are to be divided by it.
         """
-        if divided and factor <= 0:
+        if not divided:
+            scale = lone_scale(selected, factor or 0.0)
+        elif factor is None or factor <= 0:
             raise UserError(f"params: edit: factor {factor} in arm {arm}, which divides by it; expected more than 0")
-        scale = selection_scale(selected, factor) if divided else lone_scale(selected, factor or 0.0)
+        else:
+            scale = selection_scale(selected, factor)
         name, status = self._config_id(arm, factor, tau, criterion, operation), _status(selected)
         shift = self.shift(operation, scale)
         return Configuration(name, arm, scale, status, criterion or arm, tau, factor, operation=operation, shift=shift)
@@ -112,16 +115,17 @@ class Target:
     ) -> Iterator[Configuration]:
         """Every operation asked for on a selection: by each factor, or once where the output is replaced."""
         factors = self.edit.divided_factors if divided else self.edit.lone_factors
-        options = {"criterion": criterion}
         for operation in dict.fromkeys(self.edit.operations):
             if operation == "mean" and self.mean is None:
                 # Without a bias the layer can't put out a mean: no weights would do that.
                 continue
             if operation in ("zero", "mean"):
-                yield self.selection(arm, selected, None, operation=operation, divided=False, **options)
+                yield self.selection(arm, selected, None, criterion=criterion, operation=operation, divided=False)
             else:
                 for factor in factors:
-                    yield self.selection(arm, selected, factor, operation=operation, divided=divided, **options)
+                    yield self.selection(
+                        arm, selected, factor, criterion=criterion, operation=operation, divided=divided
+                    )
 
     def proportional(self, factor: float) -> Configuration:
         """Every row by its own similarity."""

@@ -45,14 +45,15 @@ def audit_images(raw: RawImages, near_duplicate_distance: int, *, remove: bool =
     np.minimum.at(lowest, first, raw.labels)
     np.maximum.at(highest, first, raw.labels)
     np.minimum.at(earliest, first, ranks)
+    nothing = np.array(None, object)
     columns = {
         "image_id": ids,
         "label": raw.labels,
         "split": raw.splits,
         "status": np.where(reasons == "", "kept", "removed"),
-        "reason": np.where(reasons == "", None, reasons),
-        "duplicate_of": np.where(first < np.arange(count), ids[first], None),
-        "near_duplicate_of": np.where(near >= 0, ids[near], None),
+        "reason": np.where(reasons == "", nothing, reasons),
+        "duplicate_of": np.where(first < np.arange(count), ids[first], nothing),
+        "near_duplicate_of": np.where(near >= 0, ids[near], nothing),
         "leaks": earliest[first] < ranks,
         "conflict": (lowest != highest)[first],
     } | ({"group": [name or None for name in raw.groups]} if raw.groups else {})

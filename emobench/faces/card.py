@@ -66,7 +66,7 @@ def images_digest(images: np.ndarray, index: pd.DataFrame) -> str:
     digest = hashlib.sha256("\n".join(index["image_id"]).encode())
     digest.update(index["label"].to_numpy(np.int64, copy=True).tobytes())
     for start in range(0, len(images), _BLOCK):
-        digest.update(np.ascontiguousarray(images[start : start + _BLOCK]))
+        digest.update(np.ascontiguousarray(images[start : start + _BLOCK]).data)
     return digest.hexdigest()
 
 

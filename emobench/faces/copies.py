@@ -30,7 +30,7 @@ def exact_copies(images: np.ndarray) -> np.ndarray:
     """
     first: dict[bytes, int] = {}
     # Digests, not pixels, as keys: the pixels of a large set would be in memory twice.
-    digests = (hashlib.blake2b(np.ascontiguousarray(image), digest_size=24).digest() for image in images)
+    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=24).digest() for image in images)
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
 
 

@@ -10,7 +10,7 @@ from emobench.faces.readers import READERS
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.splitting import with_splits
 from emobench.faces.synthetic.faces import synthesize
-from emobench.settings.data import Data
+from emobench.settings.data import Data, DrawnFaces, Faces, Fer2013
 from emobench.vocabulary import SPLITS
 from emobench.vocabulary.class_names import BASIC, stated_classes
 
@@ -61,12 +61,12 @@ def source_in_words(data: Data) -> dict[str, Any]:
     return {"source": words, "private": not drawn}
 
 
-def _wanted(data: Data, *, look: bool = False, sample: int = 0) -> Wanted:
+def _wanted(data: Faces | Fer2013, *, look: bool = False, sample: int = 0) -> Wanted:
     labels = data.labels if data.source == "fer2013" else "file"
     return Wanted(data.size, data.channels, tuple(data.classes), labels, look, sample)
 
 
-def _synthetic(data: Data, seed: int) -> tuple[RawImages, pd.DataFrame]:
+def _synthetic(data: DrawnFaces, seed: int) -> tuple[RawImages, pd.DataFrame]:
     """Draws the synthetic faces of all splits."""
     splits = [split for split in SPLITS for _ in range(getattr(data.synthetic, split))]
     faces = synthesize(len(splits), seed, label_noise=data.synthetic.label_noise)

@@ -128,7 +128,11 @@ def output_shift(operation: str, scale: Tensor, bias: Tensor, mean: Tensor | Non
     """
     if operation == "rows":
         return None
-    return scale * bias if operation != "mean" else scale * bias + (1 - scale) * mean
+    if operation != "mean":
+        return scale * bias
+    if mean is None:
+        raise ValueError("mean: expected each unit's mean output for the operation mean; got None")
+    return scale * bias + (1 - scale) * mean
 
 
 def edited_state(

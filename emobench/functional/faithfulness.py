@@ -124,7 +124,7 @@ def cosine(activations: Tensor, values: Tensor) -> Tensor:
 def _in_groups(known, score) -> Tensor:
     """Concepts that are known on the same images are scored together."""
     patterns, group = known.T.unique(dim=0, return_inverse=True)
-    result = None
+    result: Tensor | None = None
     for number, rows in enumerate(patterns):
         columns = group == number
         part = score(rows, columns)
@@ -132,6 +132,8 @@ def _in_groups(known, score) -> Tensor:
             result = part.new_full((len(part), known.shape[1]), torch.nan)
         if rows.any():
             result[:, columns] = part
+    if result is None:
+        raise ValueError("evidence: expected a concept at least, got none")
     return result
 
 

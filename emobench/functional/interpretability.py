@@ -99,7 +99,11 @@ def layer_summary(similarity: Tensor, accuracy: Tensor, chance: Tensor, tau: flo
     """
     chosen = similarity > tau
     groups = {"overall": torch.ones_like(chosen), "interp": chosen, "uninterp": ~chosen}
-    row = {"num_units": len(chosen), "num_interp": int(chosen.sum()), "num_uninterp": int((~chosen).sum())}
+    row: dict[str, float] = {
+        "num_units": len(chosen),
+        "num_interp": int(chosen.sum()),
+        "num_uninterp": int((~chosen).sum()),
+    }
     row |= {f"{name}_acc": accuracy[mask].nanmean().item() for name, mask in groups.items()}
     row |= {f"{name}_chance": chance[mask].nanmean().item() for name, mask in groups.items()}
     return row | {"prop_interp": chosen.float().mean().item(), "lift": row["overall_acc"] / row["overall_chance"]}

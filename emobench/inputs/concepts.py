@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emobench.errors import UserError
-from emobench.inputs.given import Given, flow
+from emobench.inputs.given import flow
 from emobench.params import NONE
 from emobench.schema import parse
 from emobench.settings.concepts import GivenClip
@@ -24,7 +24,7 @@ USUAL = {"image_mean": (0.48145466, 0.4578275, 0.40821073), "image_std": (0.2686
 """What CLIPs were trained with, but for SigLIP and its like, whose folders say what they need."""
 
 
-def write_clip(section: Any, given: Given, root: Path) -> list[str]:
+def write_clip(section: Any, path: Path, model_name: str, root: Path) -> list[str]:
     """Turns section clip into a local checkpoint, and loads it from where it is now.
 
     What a folder or OpenAI's archive says of itself is left to it; bare weights need the name of their model.
@@ -36,13 +36,13 @@ def write_clip(section: Any, given: Given, root: Path) -> list[str]:
 
     for key in ("training", "tag", "allow_hub"):
         section.pop(key, None)
-    bare = bool(given.clip_model) and given.clip.is_file()
-    section |= {"source": "checkpoint", "model": given.clip_model}
+    bare = bool(model_name) and path.is_file()
+    section |= {"source": "checkpoint", "model": model_name}
     section |= {key: flow(numbers if bare else []) for key, numbers in USUAL.items()}
-    clip = parse(GivenClip, {**section, "input": str(given.clip.resolve()), "prompts": list(section["prompts"])})
+    clip = parse(GivenClip, {**section, "input": str(path.resolve()), "prompts": list(section["prompts"])})
     model = from_checkpoint(clip, "cpu", root)
     assumed = "; image_mean and image_std are ASSUMED to be those of OpenAI's" if bare else ""
-    return [f"clip: {model.origin.name} from {given.clip}{assumed}"]
+    return [f"clip: {model.origin.name} from {path}{assumed}"]
 
 
 def own_sets(files: Sequence[Path]) -> list[str]:

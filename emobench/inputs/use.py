@@ -11,6 +11,7 @@ from emobench.files import replacing
 from emobench.inputs import bring
 from emobench.inputs.concepts import own_sets, write_annotations, write_clip, write_sets
 from emobench.inputs.fitting import fit_numbers, fit_stored, splits_in_words
+from emobench.inputs.former import former_params, keep_options
 from emobench.inputs.given import LIKE_OWN, OWN, Given, as_params, as_text, benchmark_name, flow, preset_values
 from emobench.inputs.network import OwnFile, fit_layers, network_in_words, picture_in_words, tried, write_network
 from emobench.networks.card import NetworkCard
@@ -24,7 +25,8 @@ KINDS = ("archive", "weights", "annotations", "clip")
 def use_preset(preset: str, root: Path, **given: Any) -> list[str]:
     """Writes params.yaml from a preset and puts the inputs that were given under DVC, below data/raw.
 
-    Inputs given to an earlier call for the same benchmark are found again. Everything is looked at before anything is
+    Inputs given to an earlier call for the same benchmark are found again, and options of the same network stay; what
+    else the params.yaml before had of the network is named, not kept. Everything is looked at before anything is
     replaced: names and some pictures, the network with its weights, the concepts and the classes they speak for.
 
     Args:
@@ -70,7 +72,8 @@ class _Work:
         # Another network than that of the earlier weights must not get them.
         if given.network or preset in (OWN, *LIKE_OWN):
             self.earlier.pop("weights", None)
-        self.given = replace(given, **{kind: root / path for kind, path in self.earlier.items()})
+        earlier: dict[str, Any] = {kind: root / path for kind, path in self.earlier.items()}
+        self.given = replace(given, **earlier)
         self.raw: RawImages
         self.own: OwnFile | None = None
         self.sets: dict[str, Path] = {}
@@ -106,11 +109,12 @@ class _Work:
         """Builds the network, and fits what depends on it: stored pictures, layers, numbers of top images."""
         given, values, own_data = self.given, self.values, self.preset in (OWN, *LIKE_OWN)
         self.own = write_network(values, given, self.root)
+        said = keep_options(values["network"], given, former_params(self.root, values["name"]))
         asked = bool(own_data or given.network or given.options or given.picture or given.layers)
         if not asked and not given.weights:
-            return self._stored(None)
+            return [*said, *self._stored(None)]
         card = tried(values, given, self.own, self.raw.classes, self.root)
-        said = network_in_words(card, self._weights_in_words(card))
+        said += network_in_words(card, self._weights_in_words(card))
         said += self._stored(card if asked else None)
         said += fit_layers(values, card)
         if own_data:
@@ -132,7 +136,7 @@ class _Work:
         section, given = self.values["data"], self.given
         if section["source"] == "synthetic":
             return []
-        said = [fit_stored(section, given.archive, card.input)] if card else []
+        said = [fit_stored(section, given.archive, card.input)] if card and given.archive else []
         own = {name: getattr(given, name) for name in ("size", "channels") if getattr(given, name)}
         section |= own
         stored = picture_in_words(section["channels"], [section["size"]] * 2)
@@ -142,7 +146,7 @@ class _Work:
         """Writes the sources of annotations and of the image-text model, and the concept sets."""
         given, values = self.given, self.values
         write_annotations(values["annotate"], str(given.annotations) if given.annotations else None)
-        said = write_clip(values["clip"], given, self.root) if given.clip else []
+        said = write_clip(values["clip"], given.clip, given.clip_model, self.root) if given.clip else []
         self.sets = dict(zip(own_sets(given.concepts), given.concepts, strict=True))
         places = {name: bring.own_place(self.root, Path("concepts"), path) for name, path in self.sets.items()}
         self.sets = {places[name].as_posix(): path for name, path in self.sets.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from emobench.errors import UserError, unknown_name
 from emobench.networks.card import LayerCard, NetworkCard
@@ -64,7 +64,7 @@ def chosen_layers(card: NetworkCard, layers: str | Sequence[str]) -> list[LayerC
     return [layer for layer in card.layers if any(fnmatchcase(layer.name, glob) for glob in layers)]
 
 
-def _values(picture: Picture | str) -> dict | None:
+def _values(picture: Picture | Literal["auto"]) -> dict | None:
     """What the network takes, where params say so."""
     if picture == "auto":
         return None

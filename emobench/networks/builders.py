@@ -147,6 +147,8 @@ def _from_function(path: Path, name: str, options: Mapping[str, Any], classes: i
 def _module(path: Path) -> Any:
     name = f"emobench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise UserError(f"{path} can't be read as a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     specification.loader.exec_module(module)

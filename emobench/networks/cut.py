@@ -5,7 +5,7 @@ every other value that the rest needs (residuals); shared modules, branches and 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from emobench.errors import UserError, unknown_name
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import Layer, depends_on, layers_of
+from emobench.networks.network import Network, module_of
 from emobench.networks.program import Program
 from emobench.networks.whole import scaled, unit_modules
 
@@ -29,7 +30,8 @@ class Cut:
         way: ``cut``, or ``whole`` if the network has no graph; ``reason`` then says why.
     """
 
-    way, reason = "cut", ""
+    way: Literal["cut"] = "cut"
+    reason = ""
 
     def __init__(self, program: Program, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layer.name for layer in layers)
@@ -72,9 +74,9 @@ class Cut:
 class WholeCut:
     """The same for a network without a graph: all of it runs for every edit, with hooks that scale and shift."""
 
-    way = "whole"
+    way: Literal["whole"] = "whole"
 
-    def __init__(self, network: Any, layers: Sequence[str], reason: str) -> None:
+    def __init__(self, network: nn.Module | Network, layers: Sequence[str], reason: str) -> None:
         # A Network is kept as such: it can be sent to other processes where a user's own class can't.
         self.network = network
         modules = unit_modules(self.model)
@@ -85,11 +87,10 @@ class WholeCut:
         self.calls = dict.fromkeys(layers, 1)
         self.axis = {layer: -1 if isinstance(modules[layer], nn.Linear) else 1 for layer in layers}
         self.units = {layer: len(modules[layer].weight) for layer in layers}
+        biases = {layer: modules[layer].bias for layer in layers}
         self.bias = {
-            layer: modules[layer].weight.new_zeros(self.units[layer])
-            if modules[layer].bias is None
-            else modules[layer].bias.detach()
-            for layer in layers
+            layer: modules[layer].weight.new_zeros(self.units[layer]) if bias is None else bias.detach()
+            for layer, bias in biases.items()
         }
 
     kinds = ("rows",)
@@ -97,7 +98,7 @@ class WholeCut:
     @property
     def model(self) -> nn.Module:
         """The network's module."""
-        return getattr(self.network, "model", self.network)
+        return module_of(self.network)
 
     def prefix(self, inputs: Tensor) -> tuple:
         """The inputs themselves."""
@@ -109,7 +110,7 @@ class WholeCut:
             return answer(self.model, live[0])
 
 
-def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut | WholeCut:
+def cut(model: nn.Module | Network, layers: str | Sequence[str], example: Tensor) -> Cut | WholeCut:
     """Cuts a network at the layers that are to be edited.
 
     Args:
@@ -121,7 +122,7 @@ def cut(model: nn.Module, layers: str | Sequence[str], example: Tensor) -> Cut |
         UserError: no such layer, a network that answers differently twice, or one that puts out no logits.
         ValueError: no layer, a layer twice, or the model is in training mode.
     """
-    network, model = model, getattr(model, "model", model)
+    network, model = model, module_of(model)
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"layers to edit are {names}; expected at least one, each once")
@@ -167,7 +168,9 @@ def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program,
     depends = depends_on(program, [node for node in nodes if node.name in of])
     first = {node for node in nodes if node.name in of and node.args[0] not in depends}
     live = _live(nodes, depends, first)
-    before, known = fx.Graph(), {}
+    before, after = fx.Graph(), fx.Graph()
+    known: dict[fx.Node, fx.Node] = {}
+    edited: dict[str, str] = {}
     for node in nodes:
         if node.op != "output" and (node not in depends or node in first):
             known[node] = before.node_copy(node, known.__getitem__)
@@ -175,7 +178,7 @@ def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program,
                 known[node].args = _bias_free(node, known)
     before.output(tuple(known[node] for node in live))
     before.eliminate_dead_code()
-    after, known, edited = fx.Graph(), {}, {}
+    known = {}
     for node in live:
         known[node] = placeholder(after, node)
     pairs = {
@@ -216,7 +219,7 @@ def _affine(
     axis: int,
 ) -> fx.Node:
     """Scale * (bias-free output) + shift, with scale and shift along the units."""
-    raw = known.get(node) if cached else graph.node_copy(node, known.__getitem__)
+    raw = known[node] if cached else graph.node_copy(node, known.__getitem__)
     if not cached:
         raw.args = _bias_free(node, known)
     if axis == 1 and len(node.meta["shape"]) > 2:

@@ -142,7 +142,8 @@ def _without_the_number_of_images(node: fx.Node) -> None:
 
 def _plain(graph: fx.Graph) -> fx.Graph:
     """Without what nobody uses (assertions among it), and with the one tensor as output."""
-    plain, known = fx.Graph(), {}
+    plain = fx.Graph()
+    known: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         if node.op == "output":
             outputs = node.args[0]

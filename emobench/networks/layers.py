@@ -148,7 +148,8 @@ def _prefixes(program: Program) -> dict[str, int]:
 
     Known by what they depend on: the number of images at most, never the images.
     """
-    of_images, found = set(), {}
+    of_images: set[fx.Node] = set()
+    found: dict[str, int] = {}
     for node in program.graph.nodes:
         inputs = [source for source in node.all_input_nodes if source in of_images]
         if node.op == "placeholder" or (inputs and node.target is not aten.sym_size.int):

@@ -83,6 +83,11 @@ class Network:
         return rebuilt, (self.card, state, str(self.device))
 
 
+def module_of(model: "nn.Module | Network") -> nn.Module:
+    """The module itself, whichever of the two is given."""
+    return model.model if isinstance(model, Network) else model
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Inputs of a network that are made by blocks: ``pictures[5:9]`` and ``pictures[tensor]`` are tensors.

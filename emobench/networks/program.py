@@ -81,7 +81,8 @@ def _with_nodes(values: Any, nodes: Mapping[str, fx.Node]) -> Any:
 
 def _rebuilt(described: list[tuple], arrays: dict[str, np.ndarray], device: str, images: str) -> Program:
     """The inverse of ``Program.__reduce__``."""
-    graph, nodes = fx.Graph(), {}
+    graph = fx.Graph()
+    nodes: dict[str, fx.Node] = {}
     for name, kind, target, arguments, meta in described:
         if isinstance(target, _Named):
             namespace, operation, overload = target.name.split(".")

@@ -15,6 +15,7 @@ from emobench.functional.pooling import pool as pooled
 from emobench.networks.card import LayerCard
 from emobench.networks.graph import ExportError, capture
 from emobench.networks.layers import image_axis, layers_of, unit_layers
+from emobench.networks.network import Network, module_of
 from emobench.networks.program import Program
 from emobench.networks.whole import unit_modules
 
@@ -40,9 +41,14 @@ class Recorder:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], example: Tensor, pool: str = "avg", tokens: str = "mean"
+        self,
+        model: nn.Module | Network,
+        layers: Sequence[str],
+        example: Tensor,
+        pool: str = "avg",
+        tokens: str = "mean",
     ) -> None:
-        self._model, self._pool, self._tokens = getattr(model, "model", model), pool, tokens
+        self._model, self._pool, self._tokens = module_of(model), pool, tokens
         if pool not in POOLS:
             raise unknown_name("pool", pool, POOLS)
         if tokens not in TOKENS:
@@ -54,20 +60,20 @@ class Recorder:
             if tokens == "cls" and cards[layer].tokens and not cards[layer].prefix:
                 raise UserError(f"layer {layer} has no cls token; expected tokens: mean")
         self._cards = {layer: cards[layer] for layer in layers}
+        self._program: Program | None = None
+        self._axes: list[int | str] = []
         try:
             program = capture(self._model, example)
         except ExportError:
-            self._program, self._axes = None, {}
             return
         known = layers_of(program)
         self._sites = [(layer, site) for layer in layers for site in known[layer].sites]
-        self._program = _with_outputs(program, [site for _, site in self._sites])
+        seen = _with_outputs(program, [site for _, site in self._sites])
         nodes = [program.node(site) for _, site in self._sites]
-        self._axes = [image_axis(node, program.images) for node in nodes]
-        if None in self._axes:
-            self._axes = self._folded(example, self._axes)
-        if self._by_modules(example):
-            self._program = None
+        axes = [image_axis(node, program.images) for node in nodes]
+        plain: list[int | str] = [axis for axis in axes if axis is not None]
+        self._axes = plain if len(plain) == len(axes) else self._unfolded(seen, example, axes)
+        self._program = None if self._by_modules(example) else seen
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -105,11 +111,7 @@ class Recorder:
         """Whether hooks on modules see just the same; then the network itself runs, which is quicker than its graph."""
         if any(axis != 0 for axis in self._axes) or not self._cards.keys() <= unit_modules(self._model).keys():
             return False
-        program, self._program = self._program, None
-        try:
-            _, seen = self._run(example)
-        finally:
-            self._program = program
+        _, seen = self._run(example)
         calls = {layer: [len(value) for name, value, _ in seen if name == layer] for layer in self._cards}
         return all(calls[name] == [len(example)] * card.calls for name, card in self._cards.items())
 
@@ -120,7 +122,7 @@ class Recorder:
         value = value.movedim(card.axis, -1)
         if axis == "last":
             value = value.reshape(-1, images, value.shape[-1]).transpose(0, 1)
-        elif axis != "first":
+        elif isinstance(axis, int):
             # What stood before the units keeps its order when they move.
             value = value.movedim(axis, 0)
         value = value.reshape(images, -1, value.shape[-1])
@@ -131,7 +133,7 @@ class Recorder:
         return POOLS[self._pool](value[:, card.prefix :])
 
     @torch.no_grad()
-    def _folded(self, example: Tensor, axes: list[int | None]) -> list[int | str]:
+    def _unfolded(self, program: Program, example: Tensor, axes: list[int | None]) -> list[int | str]:
         """Whether images that are folded with tokens or windows come first or last: one image against two.
 
         Raises:
@@ -139,7 +141,7 @@ class Recorder:
         """
         generator = torch.Generator().manual_seed(0)
         pair = torch.rand(2, *example.shape[1:], generator=generator).to(example.device)
-        both, alone = self._program(pair)[1:], self._program(pair[:1])[1:]
+        both, alone = program(pair)[1:], program(pair[:1])[1:]
         found: list[int | str] = []
         for (layer, _), axis, two, one in zip(self._sites, axes, both, alone, strict=True):
             if axis is None:
@@ -147,14 +149,16 @@ class Recorder:
                 fits = [where for where, rows in half.items() if torch.allclose(rows, one, rtol=1e-3, atol=1e-4)]
                 if len(two) != 2 * len(one) or not fits:
                     raise UserError(f"layer {layer} mixes its images with something else; it can't be recorded")
-                axis = fits[0]
-            found.append(axis)
+                found.append(fits[0])
+            else:
+                found.append(axis)
         return found
 
 
 def _with_outputs(program: Program, sites: Sequence[str]) -> Program:
     """The same program that puts out the values of some nodes as well."""
-    graph, known = fx.Graph(), {}
+    graph = fx.Graph()
+    known: dict[fx.Node, fx.Node] = {}
     for node in program.graph.nodes:
         if node.op != "output":
             known[node] = graph.node_copy(node, known.__getitem__)

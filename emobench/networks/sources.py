@@ -64,7 +64,12 @@ def build_network(
         state = weights if isinstance(weights, Mapping) else read_state(Path(weights), "params")
         what = architecture if isinstance(weights, Mapping) else f"{weights}: {architecture}"
         _load(model, state, what, f"; it was built for {len(classes)} classes")
-    facts = {"architecture": architecture, "options": dict(options or {}), "output": output, "digest": digest}
+    facts: dict[str, Any] = {
+        "architecture": architecture,
+        "options": dict(options or {}),
+        "output": output,
+        "digest": digest,
+    }
     card = input_card(input, usual)
     _check(model.eval(), card, classes)
     if wanted and tuple(wanted) != tuple(classes):

@@ -34,7 +34,7 @@ class Trainer:
         self, params: NetworkTraining, network: Network, train: Examples, val: Examples, *, seed: int, device: str
     ) -> None:
         self.params, self.train, self.val, self.seed, self.device = params, train, val, seed, device
-        self.model = network.model.to(device, memory_format=torch.channels_last)
+        self.model = network.model.to(device).to(memory_format=torch.channels_last)
         self.network = Network(self.model, network.card)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -110,12 +110,12 @@ class Trainer:
         self.model.eval()
         logits = self.network.logits(self.val.images, self.val.rows)
         labels = torch.from_numpy(self.val.labels[self.val.rows])
-        scores = {
+        scores: dict[str, float] = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
             "val_loss": F.cross_entropy(logits, labels).item(),
             "val_accuracy": (logits.argmax(1) == labels).float().mean().item(),
-            "lr": self.schedule.get_last_lr()[0],
+            "lr": float(self.schedule.get_last_lr()[0]),
         }
         if not np.isfinite([train_loss, scores["val_loss"]]).all():
             raise UserError(

@@ -93,7 +93,9 @@ def input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) ->
     """
     if isinstance(given, InputCard):
         return given
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()
+    }
     if unknown := values.keys() - asdict(usual).keys():
         raise UserError(f"network.picture has no {', '.join(sorted(unknown))}; known: {', '.join(asdict(usual))}")
     if isinstance(values.get("size"), int):
@@ -101,8 +103,9 @@ def input_card(given: InputCard | Mapping[str, Any] | None, usual: InputCard) ->
     card = replace(usual, **values)
     if card.channels == 1:
         # Grey pictures have the mean of what three channels usually have.
-        left = {name: getattr(card, name) for name in ("mean", "std") if name not in values and getattr(card, name)}
-        card = replace(card, **{name: (sum(numbers) / len(numbers),) for name, numbers in left.items()})
+        usually = {name: getattr(card, name) for name in ("mean", "std") if name not in values}
+        grey: dict[str, Any] = {name: numbers and (sum(numbers) / len(numbers),) for name, numbers in usually.items()}
+        card = replace(card, **grey)
     _check_picture(card)
     return card
 

@@ -17,7 +17,10 @@ WHOLE_COPIES = 400
 """How many copies of an input a pass or a gradient through a network without a graph takes, for want of knowing."""
 
 
-def unit_modules(model: nn.Module) -> dict[str, nn.Module]:
+UnitModule = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def unit_modules(model: nn.Module) -> dict[str, UnitModule]:
     """The convolutions and linear layers by name, in the order of definition."""
     return {name: module for name, module in model.named_modules() if isinstance(module, (nn.Linear, *CONVOLUTIONS))}
 
@@ -59,7 +62,7 @@ def scaled(model: nn.Module, scales: Mapping[str, Tensor], shifts: Mapping[str, 
 
 
 def _scaler(scale: Tensor, shift: Tensor | None):
-    def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    def hook(module: UnitModule, inputs: tuple, output: Tensor) -> Tensor:
         shape = (-1, *[1] * (output.ndim - 2)) if isinstance(module, CONVOLUTIONS) else (-1,)
         bias = torch.zeros_like(scale) if module.bias is None else module.bias.detach()
         raw = output - bias.reshape(shape)
@@ -68,7 +71,7 @@ def _scaler(scale: Tensor, shift: Tensor | None):
     return hook
 
 
-def _card(name: str, module: nn.Module, shapes: list[tuple[int, ...]], images: int) -> LayerCard:
+def _card(name: str, module: UnitModule, shapes: list[tuple[int, ...]], images: int) -> LayerCard:
     convolution = isinstance(module, CONVOLUTIONS)
     groups = getattr(module, "groups", 1)
     kind = type(module).__name__.lower() if groups == 1 else "depthwise" if module.weight.shape[1] == 1 else "grouped"

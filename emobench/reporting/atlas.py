@@ -97,7 +97,8 @@ def atlas_files(
         effects: the table unit_effects.
         pixels: whether the units' top images are among the files. With photos of people they must stay out of git.
     """
-    params, function, sheet_files = results.params, results.params.edit.similarity_fn, {}
+    params, function = results.params, results.params.edit.similarity_fn
+    sheet_files: dict[str, bytes] = {}
     sets = [name for name, made_by in tables.dissections(results) if made_by == function]
     shown = Shown(
         function, params.dissect.tau, params.dissect.fdr, sets, results.layer_names, results.classes,
@@ -108,7 +109,7 @@ def atlas_files(
         rows = _in_order(results.units, sets[0], shown)["top_images"]
         top = np.stack(rows.to_list())[:, : params.report.top_images]
         data["images"], sheet_files = sheets(top, results.imageset.images, results.imageset.labels)
-    about = {"name": params.name, "pictures": pictures_of(results), "private": results.private}
+    about: dict[str, Any] = {"name": params.name, "pictures": pictures_of(results), "private": results.private}
     page = render_atlas(data, **about, limit=params.data.limit if results.limited else 0)
     return {"atlas.html": page.encode(), **sheet_files}
 

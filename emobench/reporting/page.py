@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from emobench import __version__
-from emobench.reporting import edit_tables, layer_tables, tables
+from emobench.reporting import concept_tables, edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
 from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
 from emobench.reporting.results import Results
@@ -62,7 +62,8 @@ def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) 
 
 def sections(results: Results) -> list[Section]:
     """The parts of the page: figures first, then tables."""
-    return [*_figure_sections(results), held_out_section(results), *_table_sections(results)]
+    parts = [*_figure_sections(results), concept_section(results), held_out_section(results)]
+    return [*parts, *_table_sections(results)]
 
 
 def _figure_sections(results: Results) -> list[Section]:
@@ -79,6 +80,13 @@ def _figure_sections(results: Results) -> list[Section]:
             ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
         ),
     ]  # fmt: skip
+
+
+def concept_section(results: Results) -> Section:
+    """Which classes concepts speak for, by the map that descriptions are judged by and by the CLIP that gave them."""
+    figures = [f"concept_classes_{number}" for number in range(1, len(results.concept_sets) + 1)]
+    text, table = concept_tables.concept_text(results), concept_tables.concept_classes_table(results)
+    return Section("concepts", "What the concepts stand for", text, figures, [table])
 
 
 def held_out_section(results: Results) -> Section:
@@ -144,7 +152,7 @@ def inline_svg(picture: Picture) -> Markup:
     svg = re.sub(r"([\"(])#(?=[^\")]+[\")])", rf"\1#{picture.name}-", svg)
     svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: variable(found[0]), svg).replace(FONTS, "inherit")
     svg = re.sub(r">\s+<", "><", svg)
-    width = float(re.search(r' width="([\d.]+)pt"', svg)[1])
+    width = float(re.findall(r' width="([\d.]+)pt"', svg)[0])
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     return Markup(svg.replace("<svg", f'<svg style="max-width: {1.45 * width:.0f}px"', 1))
 

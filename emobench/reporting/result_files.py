@@ -122,6 +122,14 @@ class ResultFiles:
         """In which precision the network or the clip was trained; results of earlier versions don't tell."""
         return self.metrics(name).get("precision", "unknown")
 
+    @cached_property
+    def concept_classes(self) -> pd.DataFrame:
+        """A row a concept: its cosine with each class's name, the nearest class, and those that the map gives it."""
+        path = _existing(self.layout.reports / "concept_classes.csv", "embed")
+        # Concepts may be called "None" or "NA", and no class at all is empty text: only numbers can be missing.
+        numbers = {name: [""] for name in ("agrees", *(f"cosine_{label}" for label in self.card.classes))}
+        return _table(path, "embed", keep_default_na=False, na_values=numbers)
+
     def plot(self, name: str) -> pd.DataFrame:
         """A table of the reports folder: history or clip_concepts."""
         return _table(self.layout.reports / f"{name}.csv", "network" if name == "history" else "clip")
@@ -150,15 +158,15 @@ def _json(path: Path, stage: str) -> dict[str, Any]:
         raise UserError(f"{path} is not valid JSON; remove it and run dvc repro {stage}") from None
 
 
-def _table(path: Path, stage: str) -> pd.DataFrame:
-    """A table, csv or parquet.
+def _table(path: Path, stage: str, **options: Any) -> pd.DataFrame:
+    """A table, csv (``options``: of its reader) or parquet.
 
     Raises:
         UserError: there is none, or it can't be read.
     """
     _existing(path, stage)
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        return pd.read_csv(path, **options) if path.suffix == ".csv" else pd.read_parquet(path)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} can't be read ({reason}); remove it and run dvc repro {stage}") from None

@@ -94,7 +94,8 @@ class Results(ResultFiles):
     @property
     def published(self) -> float | None:
         """The published accuracy, where images, labels and architecture are those that it was measured with."""
-        alike = self.fer2013 and self.params.data.labels == "file" and self.classes == PUBLISHED_CLASSES
+        data = self.params.data
+        alike = data.source == "fer2013" and data.labels == "file" and self.classes == PUBLISHED_CLASSES
         return PUBLISHED_ACCURACY if alike and self.network.architecture == "vggnet" else None
 
     @cached_property

@@ -45,7 +45,7 @@ def answer(results: Results) -> Answer:
         luck(verdict, int(results.verdicts["config_id"].nunique())),
     ]
     if results.paper_id is not None:
-        more.append(paper_sentence(results))
+        more.append(paper_sentence(results, results.paper_id))
     more.append(controls_sentence(results, verdict))
     on_test = results.verdicts[results.verdicts["images"] == "test"]
     lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
@@ -106,11 +106,11 @@ def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:
     )
 
 
-def paper_sentence(results: Results) -> str:
+def paper_sentence(results: Results, paper_id: str) -> str:
     """What the paper's own edit does by the paper's own protocol, beside what was published where that compares."""
-    base, edited = (results.config(name, "val_test")["accuracy"] for name in (results.baseline_id, results.paper_id))
+    base, edited = (results.config(name, "val_test")["accuracy"] for name in (results.baseline_id, paper_id))
     sentence = (
-        f"The paper's edit ({describe(results.config(results.paper_id))}), measured the paper's way on validation and "
+        f"The paper's edit ({describe(results.config(paper_id))}), measured the paper's way on validation and "
         f"test images together, takes {base:.2%} to {edited:.2%} ({signed(100 * (edited - base))} points)"
     )
     if results.published is not None:

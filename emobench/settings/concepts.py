@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Str, integer, real, settings
+from emobench.schema import Bool, Float, Int, Str, settings, within
 from emobench.settings.data import Augment
 from emobench.settings.network import Precision
 
@@ -13,17 +13,17 @@ from emobench.settings.network import Precision
 class ClipTraining:
     """How a small CLIP is trained on the train images; ``captions``: composed ones in each batch."""
 
-    embed_dim: integer(8, 10**5)
-    image_size: integer(32, 4096)
-    image_width: integer(8, 10**5)
-    text_width: integer(8, 10**5)
-    text_layers: integer(1, 1000)
-    epochs: integer(1)
-    batch_size: integer(2)
-    max_lr: real(0)
-    weight_decay: real(0)
-    captions: integer(1)
-    emotion_captions: real(0, 1)
+    embed_dim: Annotated[Int, within(8, 10**5)]
+    image_size: Annotated[Int, within(32, 4096)]
+    image_width: Annotated[Int, within(8, 10**5)]
+    text_width: Annotated[Int, within(8, 10**5)]
+    text_layers: Annotated[Int, within(1, 1000)]
+    epochs: Annotated[Int, within(1)]
+    batch_size: Annotated[Int, within(2)]
+    max_lr: Annotated[Float, within(0)]
+    weight_decay: Annotated[Float, within(0)]
+    captions: Annotated[Int, within(1)]
+    emotion_captions: Annotated[Float, within(0, 1)]
     precision: Precision
     augment: Augment
 
@@ -34,7 +34,7 @@ class _Prompted:
 
     input: Str
     prompts: list[Str]
-    batch_size: integer(1)
+    batch_size: Annotated[Int, within(1)]
 
 
 @settings
@@ -45,8 +45,8 @@ class TrainedClip(_Prompted):
     """
 
     source: Literal["train"]
-    image_mean: list[real(0, 1)]
-    image_std: list[real(0)]
+    image_mean: list[Annotated[Float, within(0, 1)]]
+    image_std: list[Annotated[Float, within(0)]]
     training: ClipTraining
 
 
@@ -60,8 +60,8 @@ class GivenClip(_Prompted):
 
     source: Literal["checkpoint"]
     model: Str
-    image_mean: list[real(0, 1)]
-    image_std: list[real(0)]
+    image_mean: list[Annotated[Float, within(0, 1)]]
+    image_std: list[Annotated[Float, within(0)]]
 
 
 @settings

@@ -4,24 +4,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Str, integer, real, settings
+from emobench.schema import Bool, Float, Int, Str, settings, within
 
 
 @settings
 class Drawn:
     """How many synthetic faces, and how often their label is drawn anew."""
 
-    train: integer(1, 10**9)
-    val: integer(1, 10**9)
-    test: integer(1, 10**9)
-    label_noise: real(0, 1)
+    train: Annotated[Int, within(1, 10**9)]
+    val: Annotated[Int, within(1, 10**9)]
+    test: Annotated[Int, within(1, 10**9)]
+    label_noise: Annotated[Float, within(0, 1)]
 
 
 @settings
 class Audit:
     """The image audit (see emobench.faces.audit); ``placeholders``: removed by rules that were tuned on FER2013."""
 
-    near_duplicate_distance: integer(0, 64)
+    near_duplicate_distance: Annotated[Int, within(0, 64)]
     placeholders: Bool
 
 
@@ -30,7 +30,7 @@ class _Images:
     """What every source has; ``limit``: a stratified subset of so many images, 0 for all."""
 
     input: Str
-    limit: integer(0)
+    limit: Annotated[Int, within(0)]
     audit: Audit
 
 
@@ -50,7 +50,7 @@ class _Stored(_Images):
     """
 
     classes: list[Str]
-    size: integer(16, 1024)
+    size: Annotated[Int, within(16, 1024)]
     channels: Literal[1, 3]
 
 
@@ -76,11 +76,11 @@ Data = Annotated[DrawnFaces | Faces | Fer2013, Field(discriminator="source")]
 class Augment:
     """Random changes of the training images, drawn anew for every image of a batch."""
 
-    degrees: real(0, 180)
-    translate: real(0, 1)
-    scale: real(0, 1)
-    flip: real(0, 1)
-    erase: real(0, 1)
+    degrees: Annotated[Float, within(0, 180)]
+    translate: Annotated[Float, within(0, 1)]
+    scale: Annotated[Float, within(0, 1)]
+    flip: Annotated[Float, within(0, 1)]
+    erase: Annotated[Float, within(0, 1)]
 
 
 @settings

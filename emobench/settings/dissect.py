@@ -1,8 +1,8 @@
 """Settings of the dissection: how units are described, and what a description is held against."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from emobench.schema import Float, integer, real, settings
+from emobench.schema import Float, Int, settings, within
 
 SimilarityFn = Literal["soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed"]
 SIMILARITY_FNS = get_args(SimilarityFn)
@@ -12,31 +12,31 @@ SIMILARITY_FNS = get_args(SimilarityFn)
 class SoftWpmi:
     """Parameters of soft_wpmi (see emobench.functional.similarity)."""
 
-    top_k: integer(1)
-    a: real(0)
-    lam: real(0)
-    min_prob: real(0, 1)
-    p_start: real(0, 1)
-    p_end: real(0, 1)
+    top_k: Annotated[Int, within(1)]
+    a: Annotated[Float, within(0)]
+    lam: Annotated[Float, within(0)]
+    min_prob: Annotated[Float, within(0, 1)]
+    p_start: Annotated[Float, within(0, 1)]
+    p_end: Annotated[Float, within(0, 1)]
 
 
 @settings
 class Wpmi:
     """Parameters of wpmi."""
 
-    top_k: integer(1)
-    a: real(0)
-    lam: real(0)
-    min_prob: real(0, 1)
+    top_k: Annotated[Int, within(1)]
+    a: Annotated[Float, within(0)]
+    lam: Annotated[Float, within(0)]
+    min_prob: Annotated[Float, within(0, 1)]
 
 
 @settings
 class RankReorder:
     """Parameters of rank_reorder."""
 
-    p: integer(1)
-    top_fraction: real(0, 1)
-    scale_p: real(0)
+    p: Annotated[Int, within(1)]
+    top_fraction: Annotated[Float, within(0, 1)]
+    scale_p: Annotated[Float, within(0)]
 
 
 @settings
@@ -51,13 +51,13 @@ class Dissect:
     similarity_fns: list[SimilarityFn]
     probe: Literal["train_unique", "train", "val", "test"]
     tau: Float
-    top_images: integer(1)
-    null_draws: integer(100)
-    fdr: real(0, 1)
-    active_share: real(0, 1)
-    present_share: real(0, 1)
-    resamples: integer(0)
-    coherence_images: integer(2)
+    top_images: Annotated[Int, within(1)]
+    null_draws: Annotated[Int, within(100)]
+    fdr: Annotated[Float, within(0, 1)]
+    active_share: Annotated[Float, within(0, 1)]
+    present_share: Annotated[Float, within(0, 1)]
+    resamples: Annotated[Int, within(0)]
+    coherence_images: Annotated[Int, within(2)]
     soft_wpmi: SoftWpmi
     wpmi: Wpmi
     rank_reorder: RankReorder

@@ -1,8 +1,8 @@
 """Settings of the edits, their search, their controls and their comparison with the baseline."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from emobench.schema import Float, Str, integer, real, settings
+from emobench.schema import Float, Int, Str, settings, within
 from emobench.settings.dissect import SimilarityFn
 
 SearchKind = Literal["free", "descriptions", "interpretable"]
@@ -13,7 +13,7 @@ class PaperCell:
     """The published edit: threshold and factor."""
 
     tau: Float
-    factor: real(0)
+    factor: Annotated[Float, within(0)]
 
 
 @settings
@@ -23,8 +23,8 @@ class Controls:
     A kind stops once its draws rule an improvement out, but not before ``least`` of them; never if ``least`` >= draws.
     """
 
-    draws: integer(0)
-    least: integer(0)
+    draws: Annotated[Int, within(0)]
+    least: Annotated[Int, within(0)]
 
 
 @settings
@@ -39,13 +39,13 @@ class Search:
     split: Literal["train", "val"]
     joint: list[Str]
     joint_kinds: list[SearchKind]
-    images: integer(0)
-    penalties: list[real(0)]
-    exponents: list[real(0, 4)]
-    folds: integer(2)
-    steps: integer(1)
-    batch_size: integer(1)
-    learning_rate: real(0, 1)
+    images: Annotated[Int, within(0)]
+    penalties: list[Annotated[Float, within(0)]]
+    exponents: list[Annotated[Float, within(0, 4)]]
+    folds: Annotated[Int, within(2)]
+    steps: Annotated[Int, within(1)]
+    batch_size: Annotated[Int, within(1)]
+    learning_rate: Annotated[Float, within(0, 1)]
 
 
 @settings
@@ -65,14 +65,14 @@ class Edit:
         Literal["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
     ]
     taus: list[Float]
-    factors: list[real(0, 4)]
+    factors: list[Annotated[Float, within(0, 4)]]
     paper: PaperCell
     operations: list[Literal["rows", "rows_bias", "zero", "mean"]]
-    divided_factors: list[real(0, 4)]
-    lone_factors: list[real(0, 4)]
+    divided_factors: list[Annotated[Float, within(0, 4)]]
+    lone_factors: list[Annotated[Float, within(0, 4)]]
     concepts: list[Str]
     controls: Controls
     search: Search
-    memory_gib: real(0.05)
-    jobs: integer(1)
+    memory_gib: Annotated[Float, within(0.05)]
+    jobs: Annotated[Int, within(1)]
     scheduler: Str

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Float, Str, integer, real, settings
+from emobench.schema import Bool, Float, Int, Str, settings, within
 from emobench.settings.data import Augment
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -32,24 +32,24 @@ class Picture:
     """
 
     channels: Literal[1, 3]
-    size: list[integer(1, 4096)]
+    size: list[Annotated[Int, within(1, 4096)]]
     range: list[Float]
     mean: list[Float]
     std: list[Float]
     interpolation: Literal["nearest", "bilinear", "bicubic"]
-    crop: real(0.1, 1)
+    crop: Annotated[Float, within(0.1, 1)]
 
 
 @settings
 class NetworkTraining:
     """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken."""
 
-    epochs: integer(1)
-    batch_size: integer(2)
-    max_lr: real(0)
-    momentum: real(0, 1)
-    weight_decay: real(0)
-    label_smoothing: real(0, 0.99)
+    epochs: Annotated[Int, within(1)]
+    batch_size: Annotated[Int, within(2)]
+    max_lr: Annotated[Float, within(0)]
+    momentum: Annotated[Float, within(0, 1)]
+    weight_decay: Annotated[Float, within(0)]
+    label_smoothing: Annotated[Float, within(0, 0.99)]
     precision: Precision
     augment: Augment
 
@@ -106,6 +106,6 @@ class Record:
 
     pool: Literal["avg", "max"]
     tokens: Literal["mean", "cls"]
-    batch_size: integer(1)
+    batch_size: Annotated[Int, within(1)]
     untrained: Bool
-    noise: real(0, 1)
+    noise: Annotated[Float, within(0, 1)]

@@ -1,22 +1,24 @@
 """Settings of the comparison with the baseline, of the pages and of what is logged."""
 
-from emobench.schema import Bool, integer, real, settings
+from typing import Annotated
+
+from emobench.schema import Bool, Float, Int, settings, within
 
 
 @settings
 class Compare:
     """Statistics of the comparison with the baseline."""
 
-    bootstrap_draws: integer(100)
-    confidence: real(0.5, 0.999)
+    bootstrap_draws: Annotated[Int, within(100)]
+    confidence: Annotated[Float, within(0.5, 0.999)]
 
 
 @settings
 class Report:
     """How much the report shows."""
 
-    top_units: integer(1)
-    top_images: integer(1)
+    top_units: Annotated[Int, within(1)]
+    top_images: Annotated[Int, within(1)]
 
 
 @settings

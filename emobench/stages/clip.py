@@ -16,6 +16,7 @@ from emobench.files import file_digest, replacing, write_csv, write_json
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.settings.concepts import GivenClip, TrainedClip
+from emobench.settings.network import Precision
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -24,7 +25,8 @@ def run(params: Params, layout: Layout) -> None:
     path = layout.data / "annotations.parquet"
     annotations = pd.read_parquet(path).drop(columns="image_id")
     # The precision that is used, not the one asked for: a run begun on another machine may have had another one.
-    settings, precision = params.clip, "float32"
+    settings = params.clip
+    precision: Precision = "float32"
     if isinstance(settings, TrainedClip):
         precision = pick_precision(settings.training.precision, device)
         settings = replace(settings, training=replace(settings.training, precision=precision))

@@ -1,5 +1,7 @@
 """Stage dissect: what every unit reacts to, which layers can be read, and how true the descriptions are."""
 
+from typing import Any
+
 import pandas as pd
 
 from emobench.concepts.embeddings import load_concept_scores
@@ -25,7 +27,7 @@ def run(params: Params, layout: Layout) -> None:
     embeddings, sets = load_concept_scores(folder, imageset.digest(), vocabulary)
     annotations = pd.read_parquet(layout.data / "annotations.parquet").drop(columns="image_id")
     images, names = Images(imageset, embeddings, sets, annotations), [layer.name for layer in card.chosen]
-    options = {"profiled": params.edit.similarity_fn, "seed": params.seed}
+    options: dict[str, Any] = {"profiled": params.edit.similarity_fn, "seed": params.seed}
     tables = dissect_networks(params.dissect, images, names, recordings, **options)
     units = {network: pd.concat(found.units, ignore_index=True) for network, found in tables.items()}
     layers = side_by_side({network: pd.DataFrame(found.layers) for network, found in tables.items()})
@@ -40,6 +42,10 @@ def run(params: Params, layout: Layout) -> None:
     write_csv(layout.reports / "interpretability.csv", layers)
     limited = {"limited": int(params.data.limit > 0)}
     write_json(layout.reports / "dissect.json", limited | layer_metrics(layers, params.edit.similarity_fn))
-    known = {"card": card, "sets": {scored.name: scored.concepts for scored in sets}, "edit": params.edit}
+    known: dict[str, Any] = {
+        "card": card,
+        "sets": {scored.name: scored.concepts for scored in sets},
+        "edit": params.edit,
+    }
     held_out = evidence(units, imageset, annotations, recordings, **known, seed=params.seed)
     write_json(layout.reports / "held_out.json", {"evidence": params.annotate.source} | held_out)

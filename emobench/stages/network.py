@@ -18,7 +18,7 @@ from emobench.networks.asked import asked_network
 from emobench.networks.sources import save_network, with_weights
 from emobench.networks.training import Examples, Trainer
 from emobench.params import Params
-from emobench.settings.network import TrainedNetwork
+from emobench.settings.network import Precision, TrainedNetwork
 
 HISTORY = ["epoch", "train_loss", "val_loss", "val_accuracy", "lr"]
 
@@ -27,7 +27,8 @@ def run(params: Params, layout: Layout) -> None:
     """Writes the network's folder, the training history, the metrics per image set, and actual against predicted."""
     imageset, device, asked = load_imageset(layout.data), pick_device(params.device), params.network
     network = asked_network(asked, imageset.classes, seed=params.seed, root=layout.root)
-    history, precision = [], "float32"
+    history: list[dict[str, float]] = []
+    precision: Precision = "float32"
     if isinstance(asked, TrainedNetwork):
         # The precision that is used, not the one asked for: a run begun on another machine may have had another one.
         precision = pick_precision(asked.train.precision, device)

@@ -1,5 +1,7 @@
 """Stage record: one pass over all images, every layer's units pooled to one number an image; and two controls."""
 
+from typing import Any
+
 import numpy as np
 
 from emobench.device import pick_device
@@ -20,7 +22,7 @@ def run(params: Params, layout: Layout) -> None:
     network = load_network(layout.models / "network").to(device)
     random = untrained(network.card, seed=params.seed + 1).to(device) if wanted.untrained else network
     source = {"images_digest": imageset.digest(), "weights_digest": network.card.weights, "pool": wanted.pool}
-    options = {"pool": wanted.pool, "tokens": wanted.tokens, "batch_size": wanted.batch_size}
+    options: dict[str, Any] = {"pool": wanted.pool, "tokens": wanted.tokens, "batch_size": wanted.batch_size}
     probe = imageset.probe_rows(params.dissect.probe)
     seen = np.unique(np.concatenate([probe, imageset.rows("val"), imageset.rows("test")]))
     disturbed = {"rows": probe, "noise": wanted.noise, "seed": params.seed}

@@ -6,6 +6,7 @@ from emobench.params import Params
 from emobench.progress import progress
 from emobench.reporting import tables
 from emobench.reporting.atlas import atlas_files
+from emobench.reporting.figures import concepts as concept_figures
 from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
@@ -21,7 +22,7 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    parts = (figures, evidence_figures, edit_figures, control_figures)
+    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures)
     drawings = (picture for part in parts for picture in part.draw(results))
     pictures = list(progress(drawings, desc="draw figures", unit="figure"))
     shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}

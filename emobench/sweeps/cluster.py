@@ -51,7 +51,8 @@ def _submitted(client: Any, question: Question, tasks: list[Task], at_once: int)
 
     # On every worker from the start: no result depends on one worker that alone has it.
     sent = client.scatter(question, broadcast=True, hash=False)
-    waiting, running = iter(tasks), set()
+    waiting = iter(tasks)
+    running: set[Any] = set()
     while True:
         running |= {client.submit(evaluate, sent, task, pure=False) for task in islice(waiting, at_once - len(running))}
         if not running:

@@ -118,7 +118,8 @@ class FrontRun:
                 )
         base = sum((live[name] for name in front.bases[1:]), live[front.bases[0]]) if front.bases else None
         if self.changes:
-            rising, falling, base = (self._units_first(value) for value in (rising, falling, base))
+            rising = self._units_first(rising)
+            falling, base = (None if value is None else self._units_first(value) for value in (falling, base))
         return Block(len(batch), rising, falling, base, tuple(live[name] for name in self._needed))
 
     def logits(self, block: Block, scales: Tensor, shifts: Tensor, changed: list) -> Iterator[Tensor]:
@@ -173,10 +174,8 @@ class FrontRun:
         values = parts[0] if len(parts) == 1 else joined(parts, kinds)
         return dict(zip((names[index] for index in wanted), values, strict=True))
 
-    def _units_first(self, values: Tensor | None) -> Tensor | None:
+    def _units_first(self, values: Tensor) -> Tensor:
         """(images, ..., units, ...) to (units, positions, images): then the outputs of some units lie together."""
-        if values is None:
-            return None
         moved = values.movedim(self.front.axis, 1)
         return moved.reshape(*moved.shape[:2], -1).permute(1, 2, 0).contiguous()
 

@@ -76,7 +76,7 @@ def groups(scales: Tensor, shifts: Tensor | None, bias: Tensor, *, homogeneous: 
         bias: the layer's own, (units,).
         homogeneous: what follows of s times outputs and shift is s times what follows of them, for s >= 0.
     """
-    alike = defaultdict(list)
+    alike: dict[tuple[float, ...] | None, list[int]] = defaultdict(list)
     for config, values in enumerate(distinct_values(scales)):
         if values == (1.0,):
             continue
@@ -85,7 +85,7 @@ def groups(scales: Tensor, shifts: Tensor | None, bias: Tensor, *, homogeneous: 
             alike[None].append(config)
         elif values is not None and len(values) > 1:
             alike[values].append(config)
-    found = []
+    found: list[Group | None] = []
     for values, members in alike.items():
         configs = torch.tensor(members, device=scales.device)
         for some in [configs] if values is None or shifts is None else _same_shifts(configs, scales, shifts):

@@ -127,21 +127,19 @@ class Kept:
         """What was kept of a part; None if nothing was, or a file that isn't whole or belongs to other work."""
         if self._folder is None:
             return None
+        path = self._folder / f"{part}.safetensors"
         try:
-            with safe_open(self._path(part), "np") as file:
+            with safe_open(path, "np") as file:
                 label = file.metadata()
-            return load_file(self._path(part)) if label == self._labelled(part) else None
+            return load_file(path) if label == self._labelled(part) else None
         except (OSError, SafetensorError):
             return None
 
     def save(self, part: str, found: Mapping[str, np.ndarray]) -> None:
         """Keeps what was computed."""
         if self._folder is not None:
-            with replacing(self._path(part)) as temporary:
+            with replacing(self._folder / f"{part}.safetensors") as temporary:
                 save_file(dict(found), temporary, metadata=self._labelled(part))
-
-    def _path(self, part: str) -> Path:
-        return self._folder / f"{part}.safetensors"
 
     def _labelled(self, part: str) -> dict[str, str]:
         return {"work": self._key, "part": part}

@@ -17,7 +17,7 @@ from emobench.functional.calibration import fit_temperature
 from emobench.networks.cut import Cut, WholeCut, cut, joined, taken
 from emobench.networks.graph import capture
 from emobench.networks.layers import layers_of
-from emobench.networks.network import Pictures
+from emobench.networks.network import Network, Pictures, module_of
 from emobench.networks.whole import WHOLE_COPIES
 from emobench.progress import progress
 
@@ -44,12 +44,12 @@ class ScaledNetwork:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], inputs: Tensor | Pictures, *, memory_gib: float
+        self, model: nn.Module | Network, layers: Sequence[str], inputs: Tensor | Pictures, *, memory_gib: float
     ) -> None:
         self._cut = cut(model, layers, inputs[:2])
         if self._cut.way == "cut":
             # In the order of computation, however they were named.
-            order = list(layers_of(capture(getattr(model, "model", model), inputs[:2])))
+            order = list(layers_of(capture(module_of(model), inputs[:2])))
             self._cut = cut(model, sorted(layers, key=order.index), inputs[:2])
         self.layers = list(self._cut.layers)
         self.images, self.device = len(inputs), self._cut.bias[self.layers[0]].device

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from emobench.networks.cut import Cut, WholeCut, cut
-from emobench.networks.network import Pictures
+from emobench.networks.network import Network, Pictures
 from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.fronts import FrontRun, PlainRun
-from emobench.sweeps.planning import changes, groups
+from emobench.sweeps.planning import Group, changes, groups
 
 BLOCK_IMAGES = 256
 BLOCK_BYTES = 2**25
@@ -37,7 +37,7 @@ class SuffixEvaluator:
     """
 
     @torch.no_grad()
-    def __init__(self, model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor | Pictures) -> None:
+    def __init__(self, model: nn.Module | Network | Cut | WholeCut, layer: str, inputs: Tensor | Pictures) -> None:
         at = model if isinstance(model, Cut | WholeCut) else cut(model, layer, inputs[:2])
         if at.layers != (layer,):
             raise ValueError(f"the network was cut at {', '.join(at.layers)}; expected {layer}")
@@ -67,25 +67,26 @@ class SuffixEvaluator:
         """
         scales = self._checked("scale", scale)
         shifts = self._bias.expand(scales.shape) if shift is None else self._checked("shift", shift)
-        if shifts.shape != scales.shape or (shift is not None and shift.ndim != scale.ndim):
+        if shift is not None and (shifts.shape != scales.shape or shift.ndim != scale.ndim):
             raise ValueError(f"shift is {tuple(shift.shape)} and scale {tuple(scale.shape)}; expected the same shape")
-        alike = []
-        if self._run.last and self._run.groups_fit(self._most):
+        alike: list[Group] = []
+        run, front = self._run, self._run if isinstance(self._run, FrontRun) else None
+        if front is not None and front.last and front.groups_fit(self._most):
             own = None if shift is None else shifts
-            alike = groups(scales, own, self._bias, homogeneous=self._run.front.homogeneous)
+            alike = groups(scales, own, self._bias, homogeneous=front.front.homogeneous)
         singly = sorted(set(range(len(scales))) - {config for group in alike for config in group.configs.tolist()})
         single = scales[singly], shifts[: len(singly)] if shift is None else shifts[singly]
-        rows = changes(*single, self._run.last) if self._run.changes else [None] * len(singly)
+        rows = changes(*single, run.last) if run.changes else [None] * len(singly)
 
         def block_logits(block: Any) -> Tensor:
-            found: list[Tensor | None] = [None] * len(scales)
-            for config, logits in zip(singly, self._run.logits(block, *single, rows), strict=True):
+            found: dict[int, Tensor] = {}
+            for config, logits in zip(singly, run.logits(block, *single, rows), strict=True):
                 found[config] = logits.clone()
-            for group in alike:
-                together = self._run.group_logits(block, group, scales[group.configs])
-                for config, logits in zip(group.configs.tolist(), together, strict=True):
-                    found[config] = logits
-            return torch.stack(found)
+            if front is not None:
+                for group in alike:
+                    together = front.group_logits(block, group, scales[group.configs])
+                    found |= zip(group.configs.tolist(), together, strict=True)
+            return torch.stack([found[config] for config in range(len(scales))])
 
         result = torch.cat(self._on_each(block_logits, self._blocks), dim=1)
         return result.reshape(*scale.shape[:-1], *result.shape[1:])

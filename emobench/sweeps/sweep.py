@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from emobench.networks.cut import Cut, WholeCut, cut
-from emobench.networks.network import Pictures
+from emobench.networks.network import Network, Pictures
 from emobench.progress import progress
 from emobench.sweeps.cluster import on_cluster
 from emobench.sweeps.runs import (
@@ -45,7 +45,7 @@ class Outcomes:
 
 
 def sweep_logits(
-    model: nn.Module | Cut | WholeCut,
+    model: nn.Module | Network | Cut | WholeCut,
     layer: str,
     inputs: Tensor | Pictures,
     scales: Tensor,
@@ -88,7 +88,7 @@ def sweep_logits(
 
 
 def sweep_outcomes(
-    model: nn.Module | Cut | WholeCut,
+    model: nn.Module | Network | Cut | WholeCut,
     layer: str,
     inputs: Tensor | Pictures,
     labels: Tensor,
@@ -122,8 +122,8 @@ def sweep_outcomes(
 
 
 def _question(
-    model: nn.Module | Cut | WholeCut, layer: str, inputs: Tensor | Pictures, scales: Tensor, shifts: Tensor | None,
-    *of_images: Tensor,
+    model: nn.Module | Network | Cut | WholeCut, layer: str, inputs: Tensor | Pictures,
+    scales: Tensor, shifts: Tensor | None, *of_images: Tensor,
 ) -> Question:  # fmt: skip
     """Everything as arrays, after a look at what would only fail in a worker. ``of_images``: labels, and nll_on."""
     example = inputs[:2] if len(inputs) else torch.zeros(2, *inputs[:0].shape[1:])
@@ -137,12 +137,16 @@ def _question(
     for name, values in zip(("labels", "nll_on"), of_images, strict=False):
         if values.shape != (len(inputs),):
             raise ValueError(f"{name} is {tuple(values.shape)}; there are {len(inputs)} images")
-    given = (None if isinstance(inputs, Pictures) else inputs, scales, shifts)
-    arrays = [None if values is None else values.detach().cpu().float().numpy() for values in given]
+    given = inputs if isinstance(inputs, Pictures) else _array(inputs)
+    moved = None if shifts is None else _array(shifts)
     labels, counted = [values.cpu().numpy() for values in of_images] or (None, None)
     with torch.no_grad():
         classes = at.suffix(at.prefix(example.to(at.bias[layer].device)), {}).shape[1]
-    return Question(at, layer, classes, inputs if arrays[0] is None else arrays[0], *arrays[1:], labels, counted)
+    return Question(at, layer, classes, given, _array(scales), moved, labels, counted)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().float().numpy()
 
 
 def _sweep(

@@ -43,7 +43,7 @@ class Question:
     where the logits themselves are wanted; ``counted`` (images,) bool says which images count for the NLL.
     """
 
-    at: Cut | WholeCut
+    at: "Cut | WholeCut | Sent"
     layer: str
     classes: int
     inputs: np.ndarray | Pictures
@@ -55,14 +55,14 @@ class Question:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.at.bias[self.layer].device
+        return self.network().bias[self.layer].device
 
     @cached_property
     def sent(self) -> "Sent":
         """The network in a form for other processes, made once."""
         buffers: list[pickle.PickleBuffer] = []
         content = pickle.dumps(self.at, protocol=5, buffer_callback=buffers.append)
-        return Sent(content, [np.frombuffer(buffer, np.uint8) for buffer in buffers])
+        return Sent(content, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers])
 
     def to_send(self) -> "Question":
         """The same with the weights as arrays, which joblib maps into memory once for all processes."""
@@ -107,7 +107,7 @@ class Question:
                 digest.update(np.ascontiguousarray(array).data)
         digest.update(self.sent.content)
         for buffer in self.sent.buffers:
-            digest.update(buffer)
+            digest.update(buffer.data)
         return digest.hexdigest()
 
 
@@ -165,7 +165,7 @@ def evaluate(question: Question, task: Task) -> tuple[Task, dict[str, np.ndarray
 
 
 def _outcome(question: Question, logits: Tensor, images: slice) -> dict[str, np.ndarray]:
-    if question.labels is None:
+    if question.labels is None or question.counted is None:
         return {"logits": logits.numpy()}
     counted = torch.from_numpy(question.counted[images])
     some = logits[:, counted].double().transpose(1, 2)

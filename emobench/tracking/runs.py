@@ -66,8 +66,9 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
     shown = {"baseline": results.baseline_id, "paper": results.paper_id, "chosen": results.chosen_id}
     metrics: dict[str, Any] = {}
     for name, config_id in shown.items():
-        for images in results.image_sets if config_id is not None else ():
-            metrics[f"{name}_{images}_accuracy"] = results.config(config_id, images)["accuracy"]
+        if config_id is not None:
+            every = {images: results.config(config_id, images) for images in results.image_sets}
+            metrics |= {f"{name}_{images}_accuracy": config["accuracy"] for images, config in every.items()}
     for name in ("audit", "clip", "held_out"):
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}

@@ -132,7 +132,8 @@ class Tracker:
     def runs(self, **tags: str) -> list[Run]:
         """The runs that carry these tags, all pages of them."""
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found, token = [], None
+        found: list[Run] = []
+        token = None
         while True:
             page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=token)
             found += page

@@ -34,6 +34,29 @@ def params() -> Params:
     return load_params()
 
 
+def test_options_stay_where_a_later_call_names_others_or_none(own) -> None:
+    use("folder", *OWN, "--option", "width=3", "--layers", "0")
+    said = "\n".join(use("folder", *OWN, "--concepts", "../mine/my.csv"))
+    assert params().network.options == {"width": 3}
+    assert "network.options: width=3 as in the params.yaml before; --option sets others" in said
+    assert "not kept from the params.yaml before: --layers; give them again" in said
+    assert params().network.layers == "auto"
+    said = "\n".join(use("folder", *OWN, "--option", "width=5"))
+    assert params().network.options == {"width": 5}
+    assert "params.yaml before" not in said
+
+
+def test_options_of_another_network_or_benchmark_do_not_stay(own) -> None:
+    use("folder", *OWN, "--option", "width=3")
+    said = "\n".join(use("folder", *OWN, "--name", "other"))
+    assert (params().network.options, "before" in said) == ({}, False)
+    use("folder", *OWN, "--option", "width=3")
+    said = "\n".join(use("folder", "--archive", "../mine/my_faces"))
+    assert params().network.architecture == "vggnet"
+    assert "width" not in params().network.options or params().network.options["width"] != 3
+    assert "network: net.py:build of the params.yaml before is not kept; name it by --network again" in said
+
+
 def test_a_complete_params_yaml_and_what_was_assumed(own) -> None:
     said = "\n".join(use("folder", *OWN, *WEIGHTS, "--option", "width=4"))
     found = params()

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ from kinds import VGG, Kind, network_of, with_kind
 from reporting.small_edits import write_edits
 
 import emobench
+from emobench.concepts.class_table import class_table
+from emobench.concepts.clip import Origin
 from emobench.faces.card import describe, write_card
-from emobench.files import write_json
+from emobench.files import write_csv, write_json
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
 from emobench.params import Params, load_params
@@ -62,7 +65,22 @@ def write_results(
     pd.DataFrame(rows, columns=columns).to_csv(layout.reports / "clip_concepts.csv", index=False)
     history = {"epoch": [1, 2], "train_loss": [1.9, 1.2], "val_loss": [1.8, 1.3], "val_accuracy": [0.3, 0.6]}
     pd.DataFrame(history).assign(lr=0.01).to_csv(layout.reports / "history.csv", index=False)
+    write_concept_classes(layout, generator)
     return layout
+
+
+def write_concept_classes(layout: Layout, generator) -> None:
+    """The table that the stage embed writes, of vectors drawn at random instead of a CLIP's."""
+
+    def unit_vectors(names, prompts=()):
+        vectors = generator.normal(size=(len(names), 8))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    vocabulary = load_vocabulary(layout.data)
+    clip = SimpleNamespace(origin=Origin(source="checkpoint", name="small"), embed_texts=unit_vectors)
+    concepts = {name: vocabulary.concepts(name) for name in vocabulary.sets}
+    vectors = {name: unit_vectors(of) for name, of in concepts.items()}
+    write_csv(layout.reports / "concept_classes.csv", class_table(clip, vocabulary, concepts, vectors, ["{}"]))
 
 
 def _write(path: Path, value) -> None:

@@ -4,15 +4,14 @@ import json
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from kinds import LAYERS
 from PIL import Image
+from reporting.real_run import as_fer2013
 from reporting.small_atlas import FULL, SETS, SHOWN, small_data, small_tables
-from reporting.small_results import small_params, write_results
 
 from emobench.errors import UserError
 from emobench.reporting import atlas, packing
@@ -198,12 +197,12 @@ def test_sheets_hold_every_top_image_once_in_the_order_of_the_page():
         assert label_of[place[unit, rank]] == labels[top[unit, rank]]
 
 
-def test_files_of_a_benchmark_with_and_without_pixels(tmp_path):
-    params = small_params("fer2013")
-    results = Results(params, write_results(tmp_path, params))
-    effects = pd.DataFrame(columns=["layer", "unit", "images", "delta_accuracy", "delta_nll"]).astype({"unit": int})
-    bare = atlas.atlas_files(results, {}, effects, pixels=False)
-    shown = atlas.atlas_files(results, {}, effects, pixels=True)
+def test_files_of_a_benchmark_with_and_without_pixels(real_copy):
+    params, layout = real_copy
+    params = as_fer2013(params, layout)
+    results = Results(params, layout)
+    bare = atlas.atlas_files(results, results.profiles, results.effects, pixels=False)
+    shown = atlas.atlas_files(results, results.profiles, results.effects, pixels=True)
     assert list(bare) == ["atlas.html"]
     assert list(shown) == ["atlas.html", "figures/top_images/000.webp"]
     assert b"webp" not in bare["atlas.html"]
@@ -212,4 +211,4 @@ def test_files_of_a_benchmark_with_and_without_pixels(tmp_path):
     assert held["images"]["count"] == params.report.top_images
     assert held["sets"][0]["name"] == params.edit.concept_set
     (results.layout.data / "images.npy").unlink()
-    assert atlas.atlas_files(Results(params, results.layout), {}, effects, pixels=False) == bare
+    assert atlas.atlas_files(Results(params, layout), results.profiles, results.effects, pixels=False) == bare

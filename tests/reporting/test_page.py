@@ -6,36 +6,36 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from markupsafe import escape
-from reporting.small_results import small_params, write_results
 
 from emobench.functional.paired import mcnemar
 from emobench.reporting import edit_tables, layer_tables, tables
 from emobench.reporting import page as html
 from emobench.reporting import page_tables as views
 from emobench.reporting import summary as answer
+from emobench.reporting.figures import concepts as concept_figures
 from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
 from emobench.reporting.results import Results
+from emobench.reporting.unit_cards import unit_cards
 
 VOID = {"meta", "link", "img", "br"}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Results:
-    params = small_params()
-    return Results(params, write_results(tmp_path_factory.mktemp("small"), params))
+def results(real) -> Results:
+    return Results(*real)
+
+
+def drawn(results):
+    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures)
+    return [picture for part in parts for picture in part.draw(results)]
 
 
 @pytest.fixture(scope="module")
 def pictures(results):
-    return [
-        *figures.draw(results),
-        *evidence_figures.draw(results),
-        *edit_figures.draw(results),
-        *control_figures.draw(results),
-    ]
+    return drawn(results)
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +104,12 @@ def test_svg_is_xml_with_its_own_ids_and_the_pages_colours(pictures):
 
 
 def test_figures_are_the_same_bytes_each_time(results, pictures):
-    again = [
-        *figures.draw(results),
-        *evidence_figures.draw(results),
-        *edit_figures.draw(results),
-        *control_figures.draw(results),
-    ]
-    assert [picture.svg for picture in again] == [picture.svg for picture in pictures]
+    assert [picture.svg for picture in drawn(results)] == [picture.svg for picture in pictures]
 
 
 def test_answer_comes_first_and_says_what_was_measured(results, page):
-    base = results.config("baseline")["accuracy"]
-    assert f"from luck: the network gets {base:.2%} of the 104 test images right, with the best edit" in page
+    base, tested = results.config(results.baseline_id)["accuracy"], len(results.columns_of("test")[1])
+    assert f": the network gets {base:.2%} of the {tested} test images right, with the best edit" in page
     assert page.index('id="answer"') < page.index("<figure") < page.index("<table")
 
 
@@ -149,27 +143,30 @@ def test_luck(gains, losses, p, holm, expected):
 def test_the_verdict_leads(results, changes, expected):
     chosen = {"verdict": "no evidence", "gains": 9, "losses": 7, "holm_p": 1.0} | changes
     verdicts = results.verdicts.query("images == 'test'")
+    verdicts = verdicts.assign(verdict="no evidence")
     assert re.search(expected, answer.conclusion(verdicts, chosen))
-    other = verdicts.assign(verdict=["no evidence", "improves", "no evidence"])
+    name = verdicts["config_id"].iloc[1]
+    other = verdicts.assign(verdict=verdicts["config_id"].eq(name).map({True: "improves", False: "no evidence"}))
     if chosen["verdict"] != "improves":
-        assert "An edit helps by more than luck and its controls explain (weight_norm_1.5)" in answer.conclusion(
-            other, chosen
-        )
+        assert f"An edit helps by more than luck and its controls explain ({name})" in answer.conclusion(other, chosen)
 
 
 def test_controls_are_not_edits_and_stand_beside_them(results):
     assert set(results.configs["arm"]) == {"baseline", "similarity", "weight_norm", "proportional"}
-    assert set(results.controls["arm"]) == {"random", "decile", "uniform", "inverse"}
-    assert len(results.control_ids) == 80
+    assert {"random", "uniform", "inverse"} <= set(results.controls["arm"])
+    assert set(results.controls["control_of"]) <= set(results.edit_ids)
+    assert not set(results.control_ids) & set(results.edit_ids)
     summary = tables.control_summary(results)
     row = summary.query("criterion == 'paper' and kind == 'random' and images == 'test'").iloc[0]
-    drawn = tables.controls_of(results, results.paper_id, "paper", "test").query("arm == 'random'")["accuracy"]
-    assert (row["draws"], row["median"]) == (20, drawn.median())
-    sentence = answer.controls_sentence(results, tables.verdict_of(results, results.chosen_id))
-    assert "40 % do worse on test" in sentence
-    assert "321 configurations" in sentence
+    made = tables.controls_of(results, results.paper_id, "paper", "test").query("arm == 'random'")["accuracy"]
+    assert (row["draws"], row["median"]) == (20, made.median())
+    verdict = tables.verdict_of(results, results.chosen_id)
+    sentence = answer.controls_sentence(results, verdict)
+    assert f"{verdict['control_percentile']:.0f} % do worse on test" in sentence
+    assert f"{results.evaluated:,} configurations" in sentence
     board = edit_tables.leaderboard_table(results)
-    assert [len(row) for row in board.rows] == [len(board.head)] * 3
+    judged = results.verdicts.query("images == 'test'")
+    assert [len(row) for row in board.rows] == [len(board.head)] * len(judged)
     assert len(edit_tables.published_table().rows) > 3
 
 
@@ -177,7 +174,7 @@ def test_volcano_p_values_are_the_exact_mcnemar_ones(results):
     found = control_figures.exact_p_values(results, results.edit_ids).set_index("config_id")
     at, labels = results.columns_of("test")
     right = results.predictions[:, at] == labels
-    base = right[results.config_ids.index("baseline")]
+    base = right[results.config_ids.index(results.baseline_id)]
     for name in results.edit_ids:
         expected = mcnemar(base, right[results.config_ids.index(name)])
         assert found.loc[name, "p"] == pytest.approx(expected.p_value)
@@ -197,15 +194,17 @@ def test_what_the_clip_saw_is_said(saw, expected):
 
 
 def test_unmeasured_concepts_and_limited_runs_are_marked(results, pictures, page):
-    assert "not checked against anything: flared nostrils" in page
+    assert "Every concept is measured on these images." in page
     assert "Smoke run" not in page
+    other = Results(results.params, results.layout)
+    other.annotations["flared nostrils"] = np.nan
+    assert "not checked against anything: flared nostrils" in html.render_page(other, [], pixels=False)
     limited = dataclasses.replace(results.params, data=dataclasses.replace(results.params.data, limit=500))
     assert "Smoke run on 500 images" in html.render_page(Results(limited, results.layout), pictures, pixels=False)
 
 
-def test_text_from_files_is_escaped(tmp_path):
-    params = small_params()
-    layout = write_results(tmp_path, params)
+def test_text_from_files_is_escaped(real_copy):
+    params, layout = real_copy
     (layout.reports / "audit.json").write_text('{"<script>alert(1)</script>": 1}')
     found = Results(params, layout)
     page = html.render_page(found, [], pixels=False)
@@ -214,7 +213,9 @@ def test_text_from_files_is_escaped(tmp_path):
 
 
 def test_pixels_only_where_asked_for(results, pictures, page):
-    assert page.count("data:image/webp") == results.params.report.top_units * 3
+    top = sum(map(len, unit_cards(results, pixels=False)["layers"].values()))
+    assert 0 < top <= results.params.report.top_units * 3
+    assert page.count("data:image/webp") == top
     bare = html.render_page(results, pictures, pixels=False)
     assert "data:image" not in bare
     assert "<img" not in bare
@@ -229,19 +230,26 @@ def test_tables_hold_the_measured_numbers(results):
     assert first["lift"] == f"{row['lift']:.2f}"
     assert first["significant"] == f"{row['prop_significant']:.1%}"
     assert first["AUPRC"] == f"{row['measured_auprc_described']:.3f}"
-    ranking = views.ranking_table(results)
-    assert ranking.rows[-1][:2] == ["tearful eyes", "–"]
-    verdicts = edit_tables.verdicts_table(results)
-    assert [len(row) for row in verdicts.rows] == [len(verdicts.head)] * 9
-    assert verdicts.rows[0][-1] == "+2.00 [−5.00, +8.00]"
-    assert ["lin2", "trained", "0.810", "0.500", "11"] in layer_tables.held_out_table(results.metrics("held_out")).rows
+    ranking, ranked = views.ranking_table(results), results.plot("clip_concepts")
+    assert sorted(row[0] for row in ranking.rows) == sorted(ranked["concept"])
+    assert [row[1] for row in ranking.rows].count("–") == ranked["auroc"].isna().sum() > 0
+    assert ranking.rows[-1][1] == "–"
+    verdicts, first = edit_tables.verdicts_table(results), results.verdicts.iloc[0]
+    assert [len(row) for row in verdicts.rows] == [len(verdicts.head)] * len(results.verdicts)
+    told = [float(number.replace("−", "-")) for number in re.findall(r"[+−][\d.]+", verdicts.rows[0][-1])]
+    assert told == pytest.approx([100 * first[f"{end}_accuracy"] for end in ("delta", "ci_low", "ci_high")], abs=0.5)
+    held_out = results.metrics("held_out")
+    row = held_out["trained"]["lin2"]
+    expected = ["lin2", "trained", f"{row['described']:.3f}", f"{row['random']:.3f}", f"{row['units']:,}"]
+    assert expected in layer_tables.held_out_table(held_out).rows
     edits = edit_tables.edits_table(results)
     assert len(edits.rows) == 4 * (1 + len(results.shown_edits()))
     assert ["a: b", "1,200"] in views.metrics_table("", {"a": {"b": 1200}}).rows
 
 
 def test_evidence_tables_hold_the_measured_numbers(results):
-    assert layer_tables.known_answer_table(results).rows == [["emotions", "soft_wpmi", "6 of 7"]]
+    own = results.metrics("held_out")["output_layer"]["concept_sets"]["emotions"]["soft_wpmi"]
+    assert ["emotions", "soft_wpmi", f"{own['own_class']} of 7"] in layer_tables.known_answer_table(results).rows
     overview = layer_tables.overview_table(results)
     assert len(overview.rows) == len(results.layers)
     row = results.layers.iloc[3]
@@ -249,20 +257,23 @@ def test_evidence_tables_hold_the_measured_numbers(results):
     assert shown[:3] == [row["layer"], row["concept_set"], row["similarity_fn"]]
     assert f"{row['measured_auprc_described']:.3f}" in shown
     truth = layer_tables.truth_table(results)
-    assert truth.rows[0][1:] == ["soft_wpmi", "110", "30.0%", "4.0%", "50.0%", "12.0%"]
+    layers = results.layers[results.layers["concept_set"] == truth.rows[0][0]].dropna(subset=["truth_top1"])
+    units = layers["truth_units"].sum()
+    best = sum(layers["truth_top1"] * layers["truth_units"]) / units
+    assert truth.rows[0][1:4] == ["soft_wpmi", f"{units:,}", f"{best:.1%}"]
     coherence = layer_tables.coherence_table(results)
     assert [len(row) for row in coherence.rows] == [7] * 11
 
 
-def test_held_out_figure_shows_what_was_measured_and_is_left_out_without_measurements(results, tmp_path):
-    drawn = evidence_figures.held_out(results)
+def test_held_out_figure_shows_what_was_measured_and_is_left_out_without_measurements(results):
+    picture = evidence_figures.held_out(results)
     rows = results.evidence.query(
         "network == 'trained' and source == 'measured' and metric == 'auprc' and concept_set == 'expressions'"
     )
-    lines = {line.get_label(): line.get_xdata() for line in drawn.figure.axes[0].lines}
+    lines = {line.get_label(): line.get_xdata() for line in picture.figure.axes[0].lines}
     np.testing.assert_allclose(lines["description"], rows["described"])
     np.testing.assert_allclose(lines["best possible"], rows["best"])
-    other = Results(results.params, write_results(tmp_path, results.params))
+    other = Results(results.params, results.layout)
     other.evidence.loc[other.evidence["source"] == "measured", "described"] = np.nan
     assert evidence_figures.held_out(other) is None
 

@@ -1,18 +1,21 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from reporting.small_results import small_params, write_results
 
+import emobench
 from emobench.errors import UserError
+from emobench.params import load_params
 from emobench.reporting import tables
 from emobench.reporting.results import Results
 from emobench.vocabulary.class_names import BASIC
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Results:
-    params = small_params()
-    return Results(params, write_results(tmp_path_factory.mktemp("small"), params))
+def results(real) -> Results:
+    return Results(*real)
 
 
 @pytest.mark.parametrize("images", ["val", "test", "test_noleaks", "val_test"])
@@ -30,19 +33,27 @@ def test_confusion_counts_what_a_loop_counts(results, images):
 
 
 def test_named_configurations(results):
-    assert results.baseline_id == "baseline"
-    assert results.paper_id == "similarity_0.0_1.5"
+    assert results.config(results.baseline_id)["arm"] == "baseline"
+    paper = results.config(results.paper_id)
+    assert (paper["arm"], paper["tau"], paper["factor"]) == ("similarity", 0.0, 1.5)
     assert results.chosen_id == results.verdicts["config_id"].iloc[0]
     assert set(results.shown_edits().values()) == {results.paper_id, results.chosen_id}
 
 
-def test_unmeasured_concepts_are_those_without_any_number(results):
-    assert results.unmeasured == ["flared nostrils"]
+def test_unmeasured_concepts_are_those_without_any_number(real):
+    assert Results(*real).unmeasured == []
+    other = Results(*real)
+    other.annotations["flared nostrils"] = np.nan
+    assert other.unmeasured == ["flared nostrils"]
 
 
 def test_published_accuracy_stands_beside_fer2013_only(results):
     assert results.published is None
-    assert Results(small_params("fer2013"), results.layout).published == pytest.approx(4983 / 7178, abs=1e-8)
+    presets = Path(emobench.__file__).parent / "presets"
+    data = load_params(presets / "fer2013.yaml").data
+    assert Results(dataclasses.replace(results.params, data=data), results.layout).published == pytest.approx(
+        4983 / 7178, abs=1e-8
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,19 +63,18 @@ def test_published_accuracy_stands_beside_fer2013_only(results):
         ("artifacts/small/predictions.npy", "edit", lambda r: r.predictions),
         ("reports/small/clip.json", "clip", lambda r: r.metrics("clip")),
         ("reports/small/history.csv", "network", lambda r: r.plot("history")),
+        ("reports/small/concept_classes.csv", "embed", lambda r: r.concept_classes),
     ],
 )
-def test_missing_file_names_the_stage(tmp_path, path, stage, read):
-    params = small_params()
-    layout = write_results(tmp_path, params)
-    (tmp_path / path).unlink()
+def test_missing_file_names_the_stage(real_copy, path, stage, read):
+    params, layout = real_copy
+    (layout.root / path).unlink()
     with pytest.raises(UserError, match=f"{path.split('/')[-1]}; run the stage '{stage}' first"):
         read(Results(params, layout))
 
 
-def test_broken_files_are_named(tmp_path):
-    params = small_params()
-    layout = write_results(tmp_path, params)
+def test_broken_files_are_named(real_copy):
+    params, layout = real_copy
     (layout.artifacts / "units.parquet").write_bytes(b"PAR1 no")
     (layout.reports / "clip.json").write_text("{")
     with pytest.raises(UserError, match="units.parquet can't be read"):
@@ -73,9 +83,8 @@ def test_broken_files_are_named(tmp_path):
         Results(params, layout).metrics("clip")
 
 
-def test_layers_are_in_forward_order_whatever_the_file_says(results, tmp_path):
-    params = small_params()
-    layout = write_results(tmp_path, params)
+def test_layers_are_in_forward_order_whatever_the_file_says(results, real_copy):
+    params, layout = real_copy
     results.layers.sample(frac=1, random_state=1).to_parquet(layout.artifacts / "layers.parquet")
     pd.testing.assert_frame_equal(Results(params, layout).layers, results.layers)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from kinds import FIVE
+from reporting.small_results import write_concept_classes
 from tiny_run import tiny_params, write_embeddings, write_noise
 
 from emobench.layout import Layout
@@ -45,6 +46,7 @@ def run(tmp_path_factory, empty_store):
     (layout.reports / "audit.json").write_text('{"images": 270}')
     (layout.reports / "clip.json").write_text('{"mean_auroc": 0.9, "precision": "float32"}')
     (layout.reports / "clip_concepts.csv").write_text("concept,positives,negatives,auroc,note\nsmile,1,2,0.9,\n")
+    write_concept_classes(layout, np.random.default_rng(0))
     network.run(params, layout)
     record.run(params, layout)
     write_embeddings(layout)

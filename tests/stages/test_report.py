@@ -1,12 +1,15 @@
 import dataclasses
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 from kinds import FIVE, VGG, network_of
+from reporting.real_run import as_fer2013
 from reporting.small_results import small_params, write_dissection, write_results
 
 from emobench.files import write_json
+from emobench.layout import Layout
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.page import render_page
 from emobench.reporting.published import PUBLISHED_ACCURACY
@@ -25,9 +28,11 @@ def files(layout) -> dict[str, bytes]:
     }
 
 
-def test_same_inputs_give_the_same_bytes_wherever_they_lie(tmp_path):
-    params = small_params()
-    layouts = [write_results(tmp_path / name, params) for name in ("one", "two")]
+def test_same_inputs_give_the_same_bytes_wherever_they_lie(real, tmp_path):
+    params, made = real
+    layouts = [Layout(params.name, tmp_path / name) for name in ("one", "two")]
+    for layout in layouts:
+        shutil.copytree(made.root, layout.root)
     (layouts[1].reports / "figures").mkdir()
     (layouts[1].reports / "figures" / "of_an_earlier_run.svg").write_text("<svg/>")
     for layout in layouts:
@@ -41,9 +46,9 @@ def test_same_inputs_give_the_same_bytes_wherever_they_lie(tmp_path):
     assert b"WEBP" in first["reports/small/figures/top_images/000.webp"]
 
 
-def test_no_pixel_of_real_faces_reaches_the_reports(tmp_path):
-    params = small_params("fer2013")
-    layout = write_results(tmp_path, params)
+def test_no_pixel_of_real_faces_reaches_the_reports(real_copy):
+    params, layout = real_copy
+    params = as_fer2013(params, layout)
     report.run(params, layout)
     written = files(layout)
     shown = {name for name, data in written.items() if b"data:image" in data or b"<image" in data}
@@ -57,9 +62,8 @@ def test_no_pixel_of_real_faces_reaches_the_reports(tmp_path):
     assert b"published: 69.42%" in written["reports/small/index.html"]
 
 
-def test_given_weights_and_a_grid_of_degenerate_cells(tmp_path):
-    params = small_params()
-    layout = write_results(tmp_path, params)
+def test_given_weights_and_a_grid_of_degenerate_cells(real_copy):
+    params, layout = real_copy
     (layout.reports / "history.csv").write_text("epoch,train_loss,val_loss,val_accuracy,lr\n")
     verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
     verdicts[verdicts["selected_on"] != "val"].to_parquet(layout.artifacts / "verdicts.parquet")
@@ -90,9 +94,9 @@ def test_pages_tell_of_the_data_and_the_network_at_hand(tmp_path):
     assert set(pd.read_csv(layout.reports / "top_units.csv")["layer"]) == set(FIVE.layers)
 
 
-def test_only_the_papers_network_on_its_own_labels_stands_beside_the_published_numbers(tmp_path):
-    params = small_params("fer2013")
-    layout = write_results(tmp_path, params)
+def test_only_the_papers_network_on_its_own_labels_stands_beside_the_published_numbers(real_copy):
+    params, layout = real_copy
+    params = as_fer2013(params, layout)
     assert Results(params, layout).published == PUBLISHED_ACCURACY
     voted = dataclasses.replace(params, data=dataclasses.replace(params.data, labels="ferplus"))
     assert Results(voted, layout).published is None

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from emobench.errors import UserError
 from emobench.faces.raw import RawImages
-from emobench.faces.readers.archives import content, opened
+from emobench.faces.readers.archives import Member, content, opened
 from emobench.faces.readers.entries import Entry, Wanted, gather, pictures_of, strangers
 
 RAFDB_LISTS = ("list_patition_label.txt", "list_partition_label.txt")
@@ -40,7 +40,7 @@ def read_rafdb(path: Path, wanted: Wanted) -> RawImages:
         aligned = [member for member in pictures if PurePosixPath(member.name).stem.endswith("_aligned")]
         if aligned and len(aligned) < len(pictures):
             said.append(f"the {len(aligned)} aligned pictures are taken, {len(pictures) - len(aligned)} others are not")
-        by_name = {}
+        by_name: dict[str, Member] = {}
         for member in aligned or pictures:
             name = PurePosixPath(member.name).stem.removesuffix("_aligned")
             if name in by_name:

@@ -128,7 +128,9 @@ def _records(where: str, table: Member) -> list[Record]:
             text = content.decode("utf-8-sig")
             separator = "\t" if suffix == ".tsv" else separator_of(text.partition("\n")[0])
             rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
-        records = [{str(key).strip().lower(): _text(value) for key, value in row.items()} for row in rows]
+        records: list[Mapping[str, str]] = [
+            {str(key).strip().lower(): _text(value) for key, value in row.items()} for row in rows
+        ]
     except (ValueError, OSError, AttributeError, csv.Error) as error:
         raise UserError(f"{where}: can't be read as {suffix[1:]} ({' '.join(str(error).split())[:100]})") from None
     if not records:

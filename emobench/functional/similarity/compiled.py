@@ -68,7 +68,7 @@ LOW = np.int64(0xFFFFFFFF)
 
 
 @compiled
-def ordered_key(value: float, low: int) -> int:
+def ordered_key(value: float, low: int) -> np.int64:
     """An int64 that sorts like (value, low), with 0 <= low <= LOW; zeros of both signs are equal."""
     pattern = np.int64(bits(F32(0) if value == 0 else value))
     ordered = pattern if pattern >= 0 else np.int64(-0x80000000) - pattern - 1
@@ -111,14 +111,14 @@ def spans(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple[t
 
 
 @compiled
-def ordered(x: float) -> int:
+def ordered(x: float) -> np.int32:
     """An int32 that sorts like the float32 x; NaN stands beyond the infinities. It is its own inverse on the bits."""
     pattern = bits(x)
     return I32(pattern ^ ((pattern >> 31) & UNSIGNED_BITS))
 
 
 @compiled
-def _finite(low: int, high: int) -> tuple[float, float]:
+def _finite(low: int, high: int) -> tuple[np.float32, np.float32]:
     """Turns two of ``ordered`` back, or both into NaN where one isn't finite."""
     if low <= I32(INFINITY_BITS ^ I32(-1)) or high >= INFINITY_BITS:
         return F32(np.nan), F32(np.nan)

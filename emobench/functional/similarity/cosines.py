@@ -102,7 +102,8 @@ def _products_of_cubes(scores: Columns, units: Columns) -> tuple[torch.Tensor, t
         parts = [side._replace(values=side.values[start : start + height]) for side in sides]
         cubed, weights = (_cubed(*part) for part in zip(parts, rooms, squares, strict=True))
         products.addmm_(weights.T, cubed)
-    return products, *(total.sqrt().float() for total in squares)
+    first, second = (total.sqrt().float() for total in squares)
+    return products, first, second
 
 
 def _room(values: torch.Tensor, height: int) -> torch.Tensor:

@@ -97,7 +97,7 @@ def _compiled_log_likelihood(
     rounds = math.ceil(units * scores.shape[1] / (threads * PRODUCTS_AT_ONCE))
     bounds = np.linspace(0, units, min(units, threads * rounds) + 1, dtype=int)
     likelihood = np.empty((units, scores.shape[1]), np.float32)
-    factors = np.float32(min(a * math.log2(math.e), HUGE)), constant.numpy(), slope.numpy()
+    factors = np.float32(min(a * math.log2(math.e), float(HUGE))), constant.numpy(), slope.numpy()
     jobs = [
         partial(_sum_of_logs, scores, *factors, np.ascontiguousarray(images[:, first:last]), likelihood[first:last])
         for first, last in pairwise(bounds)
@@ -220,7 +220,7 @@ def _spans_of(scores: np.ndarray, rows: np.ndarray, n: int) -> tuple[tuple[float
 
 
 @partial(compiled, fastmath=frozenset({"contract", "reassoc", "nsz"}))
-def _powers(row: np.ndarray, a: float, high: float, powers: np.ndarray) -> float:
+def _powers(row: np.ndarray, a: float, high: float, powers: np.ndarray) -> np.float32:
     """Fills ``powers`` with 2^(a * (row - high)); returns their sum, taken in partial sums side by side."""
     result = F32(0)
     for m in range(len(row)):

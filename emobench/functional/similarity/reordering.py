@@ -82,8 +82,8 @@ def reorder_scores(
     scores = concept_scores.contiguous().numpy()
     images, concepts = scores.shape
     result = np.empty((top.shape[1], concepts), np.float32)
-    rows = [np.ascontiguousarray(array.T.numpy()) for array in (top.int(), values)]
-    tops = Tops(*rows, baseline.numpy(), p, scale_p)
+    images_of, values_of = (np.ascontiguousarray(array.T.numpy()) for array in (top.int(), values))
+    tops = Tops(images_of, values_of, baseline.numpy(), p, scale_p)
 
     def fill(first: int) -> None:
         keys = np.empty((min(width, concepts - first), images), np.int64)

@@ -74,7 +74,9 @@ def _compiled_top_images(values: np.ndarray, units: slice, k: int, *, sampled: b
     top = np.ascontiguousarray(LOW - (keys[:, : -k - 1 : -1].T & LOW))
     for place in np.flatnonzero(keys[:, -k] == NOTHING):  # the sample lied about this unit
         unit = slice(units.start + place, units.start + place + 1)
-        top[:, place] = _compiled_top_images(values, unit, k, sampled=False)[:, 0]
+        if (alone := _compiled_top_images(values, unit, k, sampled=False)) is None:
+            return None
+        top[:, place] = alone[:, 0]
     return top
 
 

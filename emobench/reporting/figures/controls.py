@@ -156,7 +156,9 @@ def _beside(axes: Axes, results: Results, config_id: str, controls: pd.DataFrame
         values = drawn.loc[drawn["arm"] == kind, "points"]
         # Shares: a kind that stopped early has fewer draws.
         shares = np.full(len(values), 1 / max(1, len(values)))
-        axes.hist(values, bins=edges, weights=shares, color=color, alpha=0.6, label=f"{len(values)} {kind} controls")
+        axes.hist(
+            values, bins=edges.tolist(), weights=shares, color=color, alpha=0.6, label=f"{len(values)} {kind} controls"
+        )
     lines = {"uniform": (MUTED, "--"), "inverse": (MUTED, ":")}
     for kind, (color, style) in lines.items():
         for value in controls.loc[controls["arm"] == kind, "points"]:

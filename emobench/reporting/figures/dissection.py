@@ -1,6 +1,7 @@
 """The report's figures of the network and its dissection; each function returns a Picture."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,10 +45,10 @@ def similarity_ridges(results: Results) -> Picture:
         counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
         kind, base, first = number % len(sets), -layers.index(layer), layer == layers[0]
         heights, color = base + 0.85 * counts / max(counts.max(), 1), SERIES[kind % len(SERIES)]
-        style = {"facecolor": color, "alpha": 0.55, "label": name if first else None}
+        style: dict[str, Any] = {"facecolor": color, "alpha": 0.55, "label": name if first else None}
         axes.stairs(heights, edges, baseline=base, fill=True, **style)
         null = tables.null_of(results, layer, name)["quantiles"]
-        spot = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
+        spot: dict[str, Any] = {"color": color, "linewidth": 2.5, "solid_capstyle": "butt"}
         below = base - 0.04 - 0.05 * kind
         label = f"random units, {name}" if first else None
         axes.plot(np.clip([null[5], null[95]], edges[0], edges[-1]), [below, below], **spot, label=label)
@@ -79,7 +80,7 @@ def figure_four(results: Results) -> Picture:
     figure, axes = new_axes(6, 3.4)
     null = np.array(tables.null_of(results, layer, edit.concept_set)["quantiles"])
     edges = np.histogram_bin_edges([*values, *null], bins=min(60, 5 + len(values) // 20))
-    axes.hist(values, bins=edges, color=SERIES[0], alpha=0.8, label="units")
+    axes.hist(values, bins=edges.tolist(), color=SERIES[0], alpha=0.8, label="units")
     # Each of the null's percentiles stands for the same number of units.
     expected = np.diff(np.interp(edges, null, np.linspace(0, 1, len(null)), left=0, right=1)) * len(values)
     axes.stairs(expected, edges, color=SERIES[1], linewidth=1.5, label="as many random units")

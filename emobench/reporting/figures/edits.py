@@ -1,6 +1,7 @@
 """The figures of the edits: what each one changed against the baseline. In points (hundredths), blue is better."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -9,13 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from emobench.edits.family import PAPER_ARM
-from emobench.reporting.figures.style import GRID, MUTED, Picture, in_style, name_ticks, new_axes, stretched
+from emobench.reporting.figures.style import (
+    BLACK,
+    GRID,
+    LUMA,
+    MUTED,
+    WHITE,
+    Picture,
+    in_style,
+    name_ticks,
+    new_axes,
+    stretched,
+)
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.tables import differences
 from emobench.reporting.words import plain, short_name, signed
 
-BETTER, BLUES, BLACK, WHITE = matplotlib.colormaps["RdBu"], matplotlib.colormaps["Blues"], "#000000", "#ffffff"
-LUMA = (0.3, 0.59, 0.11)
+BETTER, BLUES = matplotlib.colormaps["RdBu"], matplotlib.colormaps["Blues"]
 MOST_NUMBERS = 16
 """Classes up to which the cells of a confusion matrix have room for numbers."""
 HEAT_SETS = ("val", "test", "val_test")
@@ -69,7 +80,7 @@ def _heat_map(results: Results, images: str, grid: pd.DataFrame, limit: float) -
 def _write(axes: Axes, row: int, column: int, shade: tuple[float, ...], number: str, below: str) -> None:
     """A number in a cell, and a smaller one below it, in the colour that can be read on the cell's."""
     color = WHITE if np.dot(shade[:3], LUMA) < 0.5 else BLACK
-    place = {"x": column + 0.5, "ha": "center", "va": "center", "color": color}
+    place: dict[str, Any] = {"x": column + 0.5, "ha": "center", "va": "center", "color": color}
     axes.text(y=row + 0.38, s=number, size=9.5, **place)
     axes.text(y=row + 0.72, s=below, size=7.5, **place)
 
@@ -99,7 +110,7 @@ def confusion_picture(
     for row, column in np.ndindex(*counts.shape):
         shade = BLUES(0.05 + 0.9 * shares[row, column]) if base is None else BETTER(0.5 + 0.45 * good[row, column])
         axes.add_patch(Rectangle((column, row), 1, 1, facecolor=shade, edgecolor=WHITE, linewidth=1))
-        moves = signed(change[row, column], 0) if change[row, column] else ""
+        moves = signed(float(change[row, column]), 0) if change[row, column] else ""
         if len(counts) <= MOST_NUMBERS:
             below = moves if base is not None else f"{shares[row, column]:.0%}"
             _write(axes, row, column, shade, f"{counts[row, column]}", below)

@@ -1,5 +1,7 @@
 """The report's figures of how far descriptions can be trusted: effect sizes, held-out evidence, change."""
 
+from typing import Any
+
 from emobench.reporting import tables
 from emobench.reporting.figures.style import (
     INK,
@@ -31,7 +33,11 @@ def effect_sizes(results: Results) -> Picture:
     for number, name in enumerate(results.concept_sets):
         layers = tables.of_dissection(results.layers, name, function)
         places = tables.places(results, layers)
-        style = {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)], "markersize": 5}
+        style: dict[str, Any] = {
+            "color": SERIES[number % len(SERIES)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "markersize": 5,
+        }
         axes.plot(places, layers["effect"], **style, label=name)
         if "untrained_effect" in layers:
             label = f"{name}, untrained network"
@@ -73,7 +79,7 @@ def held_out(results: Results) -> Picture | None:
     untrained = rows[rows["network"] == "untrained"]
     if len(untrained):
         spots = [place + 0.28 for place in tables.places(results, untrained)]
-        style = {"color": SERIES[0], "mfc": "none", "markersize": 4, "alpha": 0.8}
+        style: dict[str, Any] = {"color": SERIES[0], "mfc": "none", "markersize": 4, "alpha": 0.8}
         axes.plot(untrained["described"], spots, "o", **style, label="description, untrained network")
     name_ticks(axes.yaxis, results.layer_names)
     axes.invert_yaxis()

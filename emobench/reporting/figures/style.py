@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 PAPER, INK, MUTED, GRID = "#fffffe", "#1b1f24", "#6a737d", "#d8dee4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56b4e9")
+BLACK, WHITE, LUMA = "#000000", "#ffffff", (0.3, 0.59, 0.11)
+"""Of cells, whose colours no theme changes; how bright red, green and blue are."""
 MARKERS = "osD^vP"
 MANY, MOST_NAMES, SMALLEST, LONGEST = 14, 40, 6, 25
 """From how many names on an axis they get smaller, how many it takes, the smallest font, characters of a name."""
 FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "emobench",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -89,7 +92,9 @@ def stretched(length: float, count: int, usual: int) -> float:
     return length * min(max(count / usual, 1.0), 2.0)
 
 
-def name_ticks(axis: Axis, names: Sequence[str], places: Sequence[float] | None = None, **style: Any) -> None:
+def name_ticks(
+    axis: Axis, names: Sequence[str], places: Sequence[float] | np.ndarray | None = None, **style: Any
+) -> None:
     """Names places on an axis, 0, 1, 2, ... by default: many of them smaller, of very many every second or third."""
     step = -(-len(names) // MOST_NAMES)
     size = max(SMALLEST, STYLE["font.size"] - max(0, len(names) - MANY) / 6)

@@ -8,7 +8,7 @@ from tiny_fer2013 import csv_rows, csv_text, kaggle_files, noise, png
 from emobench.errors import UserError
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.fer2013 import read_fer2013
-from emobench.faces.readers.ferplus import EMOTIONS, OTHERS, most_voted
+from emobench.faces.readers.ferplus import EMOTIONS, OTHERS, majority
 from emobench.faces.splitting import with_splits
 from emobench.vocabulary.class_names import BASIC
 
@@ -108,7 +108,10 @@ def test_ferplus_votes_when_asked_for(tmp_path) -> None:
     }
     assert raw.classes == (*BASIC, "contempt")
     assert {name: raw.classes[label] for name, label in zip(raw.image_ids, raw.labels, strict=True)} == expected
-    assert any(f"{len(expected)} of 21 pictures kept" in line for line in raw.said)
+    open_, others = (sum(max(v) <= 5 for v in votes.values()), sum(np.argmax(v) > 7 for v in votes.values()))
+    told = next(line for line in raw.said if line.startswith("labels:"))
+    assert f"{len(expected)} of 21 pictures kept, the others have no majority ({open_}), no name in FER+ (1)" in told
+    assert f"unknown or no face ({others})" in told
 
 
 def test_ferplus_votes_are_not_used_unasked_and_that_is_said(tmp_path) -> None:
@@ -117,9 +120,22 @@ def test_ferplus_votes_are_not_used_unasked_and_that_is_said(tmp_path) -> None:
     assert "the FER+ votes in fer2013new.csv are not used; params data.labels: ferplus takes them" in raw.said
 
 
-def test_the_most_voted_wins_and_a_tie_is_open() -> None:
-    votes = np.array([[6, 4, 0], [5, 5, 0], [1, 1, 1], [3, 1, 1], [4, 3, 3], [0, 2, 8]])
-    assert most_voted(votes).tolist() == [0, -1, -1, 0, 0, 2]
+def test_more_than_half_of_the_votes_win_once_single_ones_are_off() -> None:
+    votes = np.array(
+        [[6, 4, 0], [5, 5, 0], [1, 1, 1], [3, 1, 1], [4, 3, 3], [0, 2, 8], [4, 2, 2], [5, 2, 2], [0, 0, 0]]
+    )
+    assert majority(votes).tolist() == [0, -1, -1, 0, -1, 2, -1, 0, -1]
+
+
+def test_majority_is_the_published_loop() -> None:
+    votes = np.random.default_rng(0).multinomial(10, [0.3, 0.3, 0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.02, 0.02], 500)
+    expected = []
+    for cells in votes.tolist():
+        kept = [count if count > 1 else 0 for count in cells]
+        expected.append(kept.index(max(kept)) if max(kept) > 0.5 * sum(kept) else -1)
+    found = majority(votes)
+    assert found.tolist() == expected
+    assert 0 < (found < 0).sum() < len(votes)
 
 
 def test_votes_that_do_not_fit(tmp_path) -> None:
