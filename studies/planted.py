@@ -147,5 +147,15 @@ def gains(draws: int, kinds: tuple[str, ...], shares: tuple[float, ...]) -> None
         click.echo(f"gains: draw {draw + 1} of {draws}")
 
 
+@main.command()
+def show() -> None:
+    """Sum up what was done, as tables and a figure beside it."""
+    from planted_tables import write_summary
+
+    params = load_params()
+    for table in write_summary(Layout(params.name).reports.parent / "planted" / params.name):
+        click.echo(table.T.to_string(header=False))
+
+
 if __name__ == "__main__":
     main()
