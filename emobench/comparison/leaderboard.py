@@ -14,9 +14,10 @@ from emobench.errors import UserError, unknown_name
 
 COLUMNS = (
     "benchmark", "limited", "config_id", "layer", "arm", "tau", "factor", "accuracy", "delta_points", "low_points",
-    "high_points", "holm_p", "verdict", "selected_on",
+    "high_points", "detectable_points", "holm_p", "verdict", "selected_on",
 )  # fmt: skip
-BOUNDS, LAST = ("limited", "delta_points", "low_points", "high_points"), ("holm_p", "verdict", "selected_on")
+BOUNDS = ("limited", "delta_points", "low_points", "high_points", "detectable_points")
+LAST = ("holm_p", "verdict", "selected_on")
 LOWER_IS_BETTER = {"nll", "nll_t", "brier", "ece", "ece_t"}
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
 NEEDED = "configs.csv"
@@ -42,8 +43,10 @@ def leaderboard(
         top: how many rows at most.
 
     Returns:
-        The rows (column -> value; ``low_points`` and ``high_points`` bound the interval of the difference, ``limited``
-        marks a benchmark made with data.limit) and the columns in order, with the metric among them.
+        The rows (column -> value; ``low_points`` and ``high_points`` bound the interval of the difference,
+        ``detectable_points`` is the smallest gain that the test would have found in 80 of 100 cases, None where no gain
+        could be or the report is of an earlier version, ``limited`` marks a benchmark made with data.limit) and the
+        columns in order, with the metric among them.
 
     Raises:
         UserError: no benchmark, or an unknown name, metric or image set.
@@ -84,6 +87,7 @@ def _for_people(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "accuracy": f"{row['accuracy']:.2%}",
             "points": None if row["delta_points"] is None else f"{row['delta_points']:+.2f}",
             "interval": None if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
+            "detectable": None if row["detectable_points"] is None else f"{row['detectable_points']:.2f}",
         }
         order = [name for name in written if name not in LAST]
         shown.append({name: written[name] for name in [*order, *LAST]})
@@ -118,6 +122,7 @@ def _entries(folder: Path, images: str, sort: str) -> list[dict[str, Any]]:
                 "delta_points": _points(tested.get("delta_accuracy")),
                 "low_points": _points(tested.get("ci_low_accuracy")),
                 "high_points": _points(tested.get("ci_high_accuracy")),
+                "detectable_points": _number(tested.get("detectable_points")),
                 "holm_p": _number(tested.get("holm_p")),
                 "verdict": tested.get("verdict"),
                 "selected_on": ", ".join(dict.fromkeys(row["selected_on"] for row in judged)) or None,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from emobench.edits.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family
+from emobench.edits.power import detectable
 from emobench.errors import UserError
 from emobench.functional.classification import probability_metrics
 from emobench.functional.paired import holm, mcnemar, paired_bootstrap, paired_probabilities
@@ -26,7 +27,7 @@ NLL_MARGIN = 0.002
 """By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
 KEY = ["config_id", "arm", "selected_on", "images"]
 JUDGED = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "why", "accuracy"]
-JUDGED += ["control_p", "control_draws", "control_percentile"]
+JUDGED += ["control_p", "control_draws", "control_percentile", "detectable", "detectable_points"]
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ def verdicts(configs: pd.DataFrame, predictions: Predictions, compare: Compare, 
         seed: of the bootstrap.
 
     Returns:
-        A row for each member of the family and image set: KEY, JUDGED, random_p95, uniform_accuracy, inverse_accuracy
-        and rows_differing (see _beside_controls), nll, brier, ece and the same after temperature (``_t``), and
-        delta_*, ci_low_*, ci_high_* of these, of accuracy, balanced_accuracy, macro_f1 and each class's recall.
+        A row for each member of the family and image set: KEY, JUDGED (see emobench.edits.power for the detectable
+        gain), random_p95, uniform_accuracy, inverse_accuracy and rows_differing (see _beside_controls), nll, brier, ece
+        and the same after temperature (``_t``), and delta_*, ci_low_*, ci_high_* of these, of accuracy,
+        balanced_accuracy, macro_f1 and each class's recall.
     """
     members = family(configs, edit.paper)
     options = {"draws": compare.bootstrap_draws, "confidence": compare.confidence, "seed": seed}
@@ -104,6 +106,7 @@ def _judged(
     ]
     table = pd.concat(parts, axis=1)
     table["holm_p"] = _corrected(table)
+    table = table.join(detectable(table, count))
     table[["verdict", "why"]] = [verdict(row) for row in table.to_dict("records")]
     return table[[*KEY, *JUDGED, *table.columns.drop([*KEY, *JUDGED])]]
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from emobench.functional.classification import ECE_BINS, class_recalls, confusion_metrics
+from emobench.functional.power import smallest_gain
 
 COUNTS_AT_ONCE = 2**22
 """How many counts (draws x images) are held at once."""
@@ -72,6 +73,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     from statsmodels.stats.multitest import multipletests
 
     return multipletests(values, method="holm")[1].tolist() if len(values) else []
+
+
+def detectable_difference(images: int, discordant_share: float, *, alpha: float, power: float = 0.8) -> int | None:
+    """The smallest whole net gain, in images, that the exact McNemar test finds with this probability.
+
+    Args:
+        images: how many both classifiers answer.
+        discordant_share: share of them that only one of the two gets right, rounded to whole images.
+        alpha: level of the test.
+        power: the probability.
+
+    Returns:
+        None where so few images are discordant that no gain is ever found (see emobench.functional.power).
+
+    Raises:
+        ValueError: a negative number of images, or a share, level or power out of range.
+
+    >>> detectable_difference(1800, 0.02, alpha=0.05), detectable_difference(1800, 0.001, alpha=0.05)
+    (18, None)
+    """
+    if images < 0 or not 0 <= discordant_share <= 1:
+        raise ValueError(f"images is {images}, discordant_share {discordant_share}; expected n >= 0 and a share")
+    return smallest_gain(round(images * discordant_share), alpha=alpha, power=power)
 
 
 def paired_bootstrap(

@@ -12,6 +12,7 @@ from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
 from emobench.faces.sources import look_at
 from emobench.inputs.concepts import FEWEST, annotated
+from emobench.inputs.foresight import power_in_words
 from emobench.inputs.network import network_in_words, picture_in_words
 from emobench.networks.network import Network
 from emobench.params import NONE, Params
@@ -73,6 +74,8 @@ def try_inputs(params: Params, root: Path) -> Findings:
             _check_every_class(raw)
         with found.attempt():
             found.said += _tried_concepts(params, root, raw)
+        with found.attempt():
+            found.said += power_in_words(params, raw, root)
         if "network.input" not in lacking:
             with found.attempt():
                 _try_network(params, root, raw, found)

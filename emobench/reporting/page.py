@@ -72,8 +72,8 @@ def _figure_sections(results: Results) -> list[Section]:
             "edits", "What the edits change",
             ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
              "best on the validation images; grey: τ selects no unit, or all of them."],
-            ["controls", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano", "recalls",
-             "confusion_baseline", "confusion_paper", "confusion_chosen"],
+            ["controls", "power", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano",
+             "recalls", "confusion_baseline", "confusion_paper", "confusion_chosen"],
         ),
         Section(
             "layers", "What the units react to", clip_notes(results.clip_model),

@@ -43,6 +43,7 @@ def answer(results: Results) -> Answer:
         f"The edit that did best on the validation images ({describe(edited)}): {signed(points)} points, "
         f"{verdict['gains']:.0f} images gained and {verdict['losses']:.0f} lost.",
         luck(verdict, int(results.verdicts["config_id"].nunique())),
+        unseen(verdict, count),
     ]
     if results.paper_id is not None:
         more.append(paper_sentence(results, results.paper_id))
@@ -90,6 +91,28 @@ def luck(verdict: Mapping[str, Any], tested: int) -> str:
         f"{head}: were both networks equally good, a split at least this uneven would come {often} "
         f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}"
         f"{': ' + verdict['why'] if verdict['why'] else ''}."
+    )
+
+
+def unseen(verdict: Mapping[str, Any], images: int) -> str:
+    """Which gains the test could not have found, in words; nothing where it found a difference.
+
+    Args:
+        verdict: of one edit.
+        images: how many there are.
+    """
+    changed = int(verdict["gains"] + verdict["losses"])
+    if verdict["verdict"] != "no evidence" or not changed:
+        return ""
+    if pd.isna(verdict["detectable"]):
+        return (
+            f"No evidence either way: on only {changed} of the {images:,} images one network is right and the other "
+            "wrong, and no gain of an edit that changes so few could have been seen."
+        )
+    return (
+        f"No evidence; a gain below {verdict['detectable_points']:.2g} points could not have been seen: on {changed} "
+        "images one network is right and the other wrong, and the test finds a gain among so many in 80 of 100 cases "
+        f"from {verdict['detectable']:.0f} images on."
     )
 
 

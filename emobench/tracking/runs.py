@@ -28,7 +28,7 @@ SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
 HEADLINES = {"accuracy", "macro_f1", "nll"}
 """Metrics of every image set. Of test all are logged: a run has at most some sixty, each of which costs time."""
 JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_accuracy", "control_p")
-JUDGED += ("control_draws", "control_percentile")
+JUDGED += ("control_draws", "control_percentile", "detectable")
 """What a verdict adds; the rest of it is in the page's tables."""
 Row = Mapping[str, Any]
 NOTE = "mlflow.note.content"

@@ -23,7 +23,7 @@ def folder(tmp_path) -> Path:
     first = small.write_benchmark(tmp_path, "a", a)
     twice = {"config_id": small.PAPER, "holm_p": 0.02, "verdict": "harms"}
     rows = [{"config_id": small.CHOSEN}, twice, twice | {"selected_on": "paper"}, twice | {"images": "val_test"}]
-    small.write_verdicts(first, rows)
+    small.write_verdicts(first, [row | {"detectable_points": 1.5} for row in rows])
     small.write_verdicts(small.write_benchmark(tmp_path, "b", b, limited=1), [{"config_id": small.CHOSEN}])
     return tmp_path / "reports"
 
@@ -42,6 +42,8 @@ def test_the_best_come_first_and_equal_ones_stay_in_order(folder) -> None:
     assert (paper["arm"], paper["tau"], paper["factor"], paper["holm_p"]) == ("similarity", 0.0, 1.5, 0.02)
     assert (paper["delta_points"], paper["low_points"], paper["high_points"]) == (1.0, -2.0, 3.0)
     assert (paper["verdict"], paper["selected_on"]) == ("harms", "val, paper")
+    assert paper["detectable_points"] == 1.5
+    assert rows[-1]["detectable_points"] is None  # of an earlier version
     assert rows[0]["verdict"] is rows[0]["layer"] is rows[0]["holm_p"] is None
     assert set(columns) <= set(paper)
     assert [row["limited"] for row in rows] == [False, False, True, False, True]
@@ -118,7 +120,7 @@ def test_the_forms_say_the_same(folder) -> None:
         shown = text(rows, columns, form).splitlines()
         assert len(shown) == 2 + len(rows)
         assert "b (limited)" in shown[4]
-        assert all(part in shown[3] for part in ("92.65%", "+1.00", "-2.00 to +3.00", "harms", "val, paper"))
+        assert all(part in shown[3] for part in ("92.65%", "+1.00", "-2.00 to +3.00", "1.50", "harms", "val, paper"))
 
 
 def test_the_committed_reports_show_every_edit_that_was_tested_on_test() -> None:

@@ -11,6 +11,7 @@ from emobench.edits.verdicts import Predictions, summary, verdict, verdicts
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
+from emobench.functional.paired import detectable_difference
 from emobench.settings.edit import Controls, PaperCell
 from emobench.settings.results import Compare
 from emobench.vocabulary.class_names import BASIC
@@ -105,6 +106,11 @@ def test_without_controls():
     assert test.losses.to_dict() == {"w1": 0, "s3": 30, "s2": 0}
     assert test.holm_p["w1"] == pytest.approx(3 * test.mcnemar_p["w1"])
     assert test.holm_p["s2"] == 1.0
+    assert test.detectable.to_dict() == pytest.approx(
+        {name: detectable_difference(100, 0.3, alpha=0.05 / 3) for name in ("w1", "s3")} | {"s2": math.nan},
+        nan_ok=True,
+    )
+    assert test.detectable_points["w1"] == test.detectable["w1"]  # of 100 images
     assert test.delta_accuracy.to_dict() == pytest.approx({"w1": 0.3, "s3": -0.3, "s2": 0.01})
     for name in ("control_p", "control_percentile", "random_p95", "uniform_accuracy", "inverse_accuracy"):
         assert test[name].isna().all()

@@ -93,6 +93,7 @@ def _verdicts(layout: Layout, configs: pd.DataFrame, kind: Kind) -> None:
     best = _chosen(configs[configs["control_of"].isna()])
     verdict = {"gains": 9, "losses": 7, "mcnemar_p": 0.8, "holm_p": 1.0, "delta_accuracy": 0.02}
     verdict |= {"ci_low_accuracy": -0.05, "ci_high_accuracy": 0.08, "control_percentile": 40.0}
+    verdict |= {"detectable": 13.0, "detectable_points": 12.5}
     verdict |= {
         "verdict": "no evidence",
         "why": "Holm p = 1",

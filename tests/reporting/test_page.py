@@ -8,6 +8,7 @@ import pytest
 from markupsafe import escape
 
 from emobench.functional.paired import mcnemar
+from emobench.functional.power import smallest_gain
 from emobench.reporting import edit_tables, layer_tables, tables
 from emobench.reporting import page as html
 from emobench.reporting import page_tables as views
@@ -17,6 +18,7 @@ from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.figures import power as power_figures
 from emobench.reporting.results import Results
 from emobench.reporting.unit_cards import unit_cards
 
@@ -29,7 +31,7 @@ def results(real) -> Results:
 
 
 def drawn(results):
-    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures)
+    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures)
     return [picture for part in parts for picture in part.draw(results)]
 
 
@@ -128,6 +130,38 @@ def test_luck(gains, losses, p, holm, expected):
     verdict = {"gains": gains, "losses": losses, "mcnemar_p": p, "holm_p": holm, "verdict": "no evidence"}
     verdict["why"] = "a uniform factor does as well"
     assert re.search(expected, answer.luck(verdict, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "No evidence; a gain below 1 points could not have been seen: on 16 images .* from 18 images on"),
+        (
+            {"detectable": np.nan, "detectable_points": np.nan},
+            "on only 16 of the 1,800 images .* so few could have been",
+        ),
+        ({"verdict": "improves"}, "^$"),
+        ({"gains": 0, "losses": 0}, "^$"),
+    ],
+)
+def test_what_could_not_have_been_seen(changes, expected):
+    verdict = {"gains": 9, "losses": 7, "verdict": "no evidence", "detectable": 18.0, "detectable_points": 1.0}
+    assert re.search(expected, answer.unseen(verdict | changes, 1800))
+
+
+def test_power_curves_are_those_of_the_test(results, pictures, page):
+    assert "a gain below 12 points could not have been seen" in page
+    row = tables.verdict_of(results, results.chosen_id)
+    gains, powers = power_figures.powers_of(row, 104, 0.05 / 3)
+    assert (gains[0], gains[-1]) == (0, 16 / 104)
+    crossing = 104 * np.interp(0.8, powers, gains)
+    assert smallest_gain(16, alpha=0.05 / 3) == np.ceil(crossing) == row["detectable"]
+    (picture,) = (one for one in pictures if one.name == "power")
+    assert "one of 3 by Holm's method" in picture.caption
+    assert "got +2.00 points; +12 would have been found with 80%" in picture.caption
+    other = Results(results.params, results.layout)
+    other.verdicts = results.verdicts.assign(gains=0, losses=0)
+    assert power_figures.draw(other) == []
 
 
 @pytest.mark.parametrize(

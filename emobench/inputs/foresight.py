@@ -1,0 +1,56 @@
+"""What the test set of a benchmark will be able to see, told before the run."""
+
+from pathlib import Path
+
+from emobench.edits.power import POWER, foresight, planned_family
+from emobench.faces.card import read_card
+from emobench.faces.raw import RawImages
+from emobench.faces.splitting import FOLDS
+from emobench.layout import Layout
+from emobench.params import Params
+from emobench.vocabulary import SPLITS
+
+
+def power_in_words(params: Params, raw: RawImages, root: Path) -> list[str]:
+    """Sentences on the smallest gain that the tests can find, by the share of answers that an edit changes."""
+    images, tested = expected_images(params, raw, root), planned_family(params.edit)
+    if not tested:
+        return []
+    if images is None:
+        return ["power: these images are counted by the stage prepare only; validate tells after it what test can see"]
+    table = foresight(images, tested)
+    seen = table[table["detectable"].notna()]
+    said = [f"power: about {images:,} test images, {tested} edits to judge; found in {POWER:.0%} of cases is at least"]
+    said += [
+        f"power: a gain of {row.detectable_points:.2f} points ({row.detectable:.0f} images), where an edit turns "
+        f"{row.changed} answers ({row.share:.1%}) right or wrong"
+        for row in seen.itertuples()
+    ]
+    blind = table.loc[table["detectable"].isna(), "changed"]
+    if len(blind):
+        said.append(f"power: no gain at all, where it turns only {blind.max()} answers right or wrong")
+    return said
+
+
+def expected_images(params: Params, raw: RawImages, root: Path) -> int | None:
+    """How many test images there will be, before the audit takes some away; None where that is not known yet.
+
+    Args:
+        params: source and limit of the images.
+        raw: what was read of them. Its counts say which splits are given; the others are made as by ``with_splits``.
+        root: the repository, whose images as last prepared tell where the source wasn't counted.
+    """
+    folder = Layout(params.name, root).data
+    if params.data.source == "synthetic":
+        counts = {split: getattr(params.data.synthetic, split) for split in SPLITS}
+    elif raw.counts:
+        counts = raw.counts
+    else:
+        return read_card(folder).counts.get("test", 0) if (folder / "dataset.json").is_file() else None
+    total, missing = sum(counts.values()), [split for split in SPLITS if split not in counts]
+    if not missing:
+        test = counts["test"]
+    else:
+        halved = len(missing) == 1 and "train" in counts
+        test = (total - counts["train"]) // 2 if halved else total // FOLDS
+    return round(test * min(1.0, params.data.limit / total)) if params.data.limit else test
