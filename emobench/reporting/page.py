@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -74,6 +74,7 @@ def _figure_sections(results: Results) -> list[Section]:
              "best on the validation images; grey: τ selects no unit, or all of them."],
             ["controls", "power", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano",
              "recalls", "confusion_baseline", "confusion_paper", "confusion_chosen"],
+            [edit_tables.leaderboard_table(results)],
         ),
         Section(
             "layers", "What the units react to", clip_notes(results.clip_model),
@@ -86,7 +87,7 @@ def concept_section(results: Results) -> Section:
     """Which classes concepts speak for, by the map that descriptions are judged by and by the CLIP that gave them."""
     figures = [f"concept_classes_{number}" for number in range(1, len(results.concept_sets) + 1)]
     text, table = concept_tables.concept_text(results), concept_tables.concept_classes_table(results)
-    return Section("concepts", "What the concepts stand for", text, figures, [table])
+    return Section("concepts", "What the concepts stand for", text, figures, _folded([table]))
 
 
 def held_out_section(results: Results) -> Section:
@@ -105,7 +106,7 @@ def _table_sections(results: Results) -> list[Section]:
     shown = results.params.edit.similarity_fn
     dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
     of_edits = [
-        edit_tables.leaderboard_table(results), edit_tables.edits_table(results), edit_tables.verdicts_table(results),
+        edit_tables.controls_table(results), edit_tables.edits_table(results), edit_tables.verdicts_table(results),
         edit_tables.class_table(results), edit_tables.search_table(results),
     ]  # fmt: skip
     if results.published is not None:
@@ -116,11 +117,17 @@ def _table_sections(results: Results) -> list[Section]:
     metrics = [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in titles.items()]
     return [
         Section("training", "The network", [data_sentence(results), network_sentence(results)], ["history"]),
-        Section("edit-tables", "Tables: edits", [], [], of_edits),
-        Section("layer-tables", "Tables: layers", [], [], of_layers),
-        Section("clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], [views.ranking_table(results)]),
-        Section("data", "Tables: images and metrics", [], [], metrics),
+        Section("edit-tables", "Tables: edits", [], [], _folded(of_edits)),
+        Section("layer-tables", "Tables: layers", [], [], _folded(of_layers)),
+        Section(
+            "clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], _folded([views.ranking_table(results)])
+        ),
+        Section("data", "Tables: images and metrics", [], [], _folded(metrics)),
     ]
+
+
+def _folded(some: Iterable[views.Table]) -> list[views.Table]:
+    return [replace(table, folded=True) for table in some]
 
 
 def clip_notes(clip: Mapping[str, Any]) -> list[str]:

@@ -15,12 +15,23 @@ SHARE = "{:.1%}"
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, column heads, rows of text cells, and the number of leading columns that hold words, not numbers."""
+    """A caption, column heads, rows of text cells.
+
+    ``words``: how many leading columns hold words, not numbers. ``note``: whether the last one is free text, which
+    wraps. ``folded``: whether the page shows it only when asked, under the caption's first sentence.
+    """
 
     caption: str
     head: list[str]
     rows: list[list[str]]
     words: int = 1
+    note: bool = False
+    folded: bool = False
+
+    @property
+    def title(self) -> str:
+        """The caption's first sentence."""
+        return self.caption.split(". ")[0].removesuffix(".")
 
 
 def text(value: Any, form: str = "{}") -> str:

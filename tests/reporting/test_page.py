@@ -200,8 +200,22 @@ def test_controls_are_not_edits_and_stand_beside_them(results):
     assert f"{results.evaluated:,} configurations" in sentence
     board = edit_tables.leaderboard_table(results)
     judged = results.verdicts.query("images == 'test'")
-    assert [len(row) for row in board.rows] == [len(board.head)] * len(judged)
+    controls = edit_tables.controls_table(results)
+    for table in (board, controls):
+        assert [len(row) for row in table.rows] == [len(table.head)] * len(judged)
+    assert board.head[-1] == "verdict"
+    for row in board.rows:
+        verdict = judged.set_index("config_id").loc[row[0]]
+        assert verdict["verdict"] in row[-1]
+        assert "Holm" not in row[-1]
     assert len(edit_tables.published_table().rows) > 3
+
+
+def test_long_tables_are_folded_under_their_titles(page):
+    folded = re.findall(r"<details><summary>([^<]+)</summary>", page)
+    assert "What the controls of the judged edits did on test" in folded
+    assert not any(title.startswith("Leaderboard") for title in folded)
+    assert len(folded) > 8
 
 
 def test_volcano_p_values_are_the_exact_mcnemar_ones(results):
