@@ -19,7 +19,6 @@ from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
 from emobench.errors import UserError
 from emobench.layout import Layout
-from emobench.params import load_params
 from emobench.progress import working
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -87,6 +86,8 @@ def _stage_command(name: str, text: str) -> click.Command:
 
     @click.command(name, help=text)
     def command() -> None:
+        from emobench.params import load_params
+
         params = load_params()
         layout = Layout(params.name)
         with stage_costs.measured(layout, name), working(name):
@@ -108,6 +109,8 @@ for _command in (use, layers, validate):
 @JSON
 def costs(form: str, as_json: bool) -> None:
     """Print seconds and peak memory of each stage's latest run here, and on what, as csv, table or JSON."""
+    from emobench.params import load_params
+
     rows = stage_costs.latest(Layout(load_params().name))
     say(rows, stage_costs.lines(rows, form), as_json)
 
@@ -116,6 +119,8 @@ def costs(form: str, as_json: bool) -> None:
 @JSON
 def where(as_json: bool) -> None:
     """Tell where the report of the benchmark in params.yaml is, and how to open the MLflow UI."""
+    from emobench.params import load_params
+
     layout = Layout(load_params().name)
     folders = {"report": layout.reports, "report with top images": layout.artifacts / "report"}
     files = {name: (folder / "index.html").resolve() for name, folder in folders.items()}
@@ -189,6 +194,7 @@ def export(config_id: str, path: Path, no_check: bool) -> None:
     CONFIG_ID is any of configs.parquet, or baseline, chosen (the edit best on val) or paper (the published one).
     """
     from emobench.edits.exporting import export_network
+    from emobench.params import load_params
 
     params = load_params()
     done = export_network(params, Layout(params.name), config_id, path, check=not no_check)

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from emobench.params import load_params
-
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PATH = click.Path(path_type=Path)
 
@@ -82,6 +80,7 @@ def use(preset: str, as_json: bool, channels: str | None, **given: Any) -> None:
     network. Everything is looked at before anything is replaced.
     """
     from emobench.inputs.use import use_preset
+    from emobench.params import load_params
 
     lines = use_preset(preset, Path(), channels=int(channels) if channels else None, **given)
     say({"benchmark": load_params().name, "preset": preset, "messages": lines}, lines, as_json)
@@ -92,6 +91,7 @@ def use(preset: str, as_json: bool, channels: str | None, **given: Any) -> None:
 def layers(as_json: bool) -> None:
     """List the layers of the network in params.yaml: units, cost, and how edits of them are evaluated."""
     from emobench.inputs.listing import asked_card, layer_lines, layer_rows
+    from emobench.params import load_params
 
     card = asked_card(load_params(), Path())
     say(layer_rows(card), layer_lines(card), as_json)
@@ -102,12 +102,14 @@ def layers(as_json: bool) -> None:
 @JSON
 def validate(machine: bool, as_json: bool) -> None:
     """Try one batch through everything in params.yaml: images, network, classes, image-text model, concepts."""
-    from emobench.doctor import examine, told
-    from emobench.schema import Mistakes
-
     if machine:
+        from emobench.doctor import examine, told
+
         seen = examine(Path())
         return say(seen, told(seen), as_json)
+    from emobench.params import load_params
+    from emobench.schema import Mistakes
+
     try:
         params = load_params()
     except Mistakes as error:

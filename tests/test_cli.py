@@ -167,7 +167,7 @@ def test_export(tmp_path, monkeypatch) -> None:
     layout = edit_bench.write_benchmark(tmp_path)
     edit.run(params, layout)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "load_params", lambda: params)
+    monkeypatch.setattr("emobench.params.load_params", lambda: params)
     done = call("export", "chosen", "edited.safetensors")
     assert done.exit_code == 0, done.output
     assert "answers all 90 val and test images as predicted" in done.stdout
