@@ -186,7 +186,7 @@ def test_the_verdict_leads(results, changes, expected):
 
 
 def test_controls_are_not_edits_and_stand_beside_them(results):
-    assert set(results.configs["arm"]) == {"baseline", "similarity", "weight_norm", "proportional"}
+    assert set(results.configs["arm"]) == {"baseline", "similarity", "weight_norm", "proportional", "search_free"}
     assert {"random", "uniform", "inverse"} <= set(results.controls["arm"])
     assert set(results.controls["control_of"]) <= set(results.edit_ids)
     assert not set(results.control_ids) & set(results.edit_ids)

@@ -33,7 +33,7 @@ def test_same_inputs_give_the_same_bytes_wherever_they_lie(real, tmp_path):
     layouts = [Layout(params.name, tmp_path / name) for name in ("one", "two")]
     for layout in layouts:
         shutil.copytree(made.root, layout.root)
-    (layouts[1].reports / "figures").mkdir()
+    (layouts[1].reports / "figures").mkdir(exist_ok=True)
     (layouts[1].reports / "figures" / "of_an_earlier_run.svg").write_text("<svg/>")
     for layout in layouts:
         report.run(params, layout)
