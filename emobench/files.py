@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,23 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def write_parquet(path: Path, table: Any) -> None:
-    """Writes a pandas table without its row index as parquet, atomically."""
+MARK = "emobench"
+"""Under this name a table's parquet file notes how many rows and which columns it has, and what it was made from."""
+
+
+def write_parquet(path: Path, table: Any, made_from: Mapping[str, str] | None = None) -> None:
+    """Writes a pandas table without its row index as parquet, atomically.
+
+    Args:
+        path: where to.
+        table: the table.
+        made_from: digests of what it was made from, by a word (``images``, ``network``), for emobench.stored.
+    """
+    noted = {"rows": len(table), "columns": [str(name) for name in table.columns], "made_from": dict(made_from or {})}
     with replacing(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        marked = table.copy(deep=False)
+        marked.attrs = {MARK: noted}
+        marked.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def write_csv(path: Path, table: Any) -> None:
@@ -71,6 +84,23 @@ def write_array(path: Path, array: Any) -> None:
 
     with replacing(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def new_array(path: Path, shape: tuple[int, ...]) -> Any:
+    """Makes a float32 ``.npy`` file to be filled through memory, its space taken at once.
+
+    A file with holes would end the process by a signal where the disk is full, at any write to memory.
+
+    Raises:
+        OSError: there is no space for it.
+    """
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(os.fstat(file.fileno()).st_size, 1))
+    return array
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The data set's card, ``dataset.json``: written once by prepare, read by everyone who needs classes or sizes."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emobench.errors import UserError
 from emobench.files import write_json
+from emobench.stored import read_json, unusable
 from emobench.vocabulary import SPLITS
 
 FILE = "dataset.json"
@@ -81,10 +80,7 @@ def read_card(folder: Path) -> DatasetCard:
     Raises:
         UserError: it is missing or was not written by prepare.
     """
-    try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return DatasetCard(**{**values, "classes": tuple(values["classes"])})
-    except FileNotFoundError:
-        raise UserError(f"no {folder / FILE}; run the stage 'prepare' first (dvc repro prepare)") from None
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{folder / FILE} is no card of an image set; run the stage 'prepare' again") from None
+    card = read_json(folder / FILE, "prepare", DatasetCard)
+    if len(set(card.classes)) < max(len(card.classes), 2) or set(card.counts) != set(SPLITS) or card.size < 1:
+        raise unusable(folder / FILE, "it is no card of an image set", "prepare")
+    return card
