@@ -1,13 +1,18 @@
 """Writing files so that a reader never sees half of one: a temporary name first, then a rename."""
 
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from emobench.failures import disk_error
 
 
 @contextmanager
@@ -25,16 +30,41 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    _remove_dead(path)
     try:
         yield temporary
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
+    except Exception as error:
+        if (full := disk_error(error, path)) is not None:
+            raise full from error
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_dead(path: Path) -> None:
+    """Removes what runs that were killed left of ``path``: temporaries whose process is gone."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.tmp{re.escape(path.suffix)}")
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp*"):
+        found = pattern.fullmatch(left.name)
+        if found and int(found[1]) != os.getpid() and not _runs(int(found[1])):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -75,7 +105,24 @@ def write_parquet(path: Path, table: Any, made_from: Mapping[str, str] | None = 
 def write_csv(path: Path, table: Any) -> None:
     """Writes a pandas table without its row index as csv with 6 significant digits, atomically."""
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        as_text = table.select_dtypes(exclude=["number", "bool"]).columns
+        safe = table.assign(**{name: table[name].map(safe_cell) for name in as_text}) if len(as_text) else table
+        safe.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe before it.
+
+    >>> safe_cell("=1+1"), safe_cell("smile"), safe_cell(-0.5), safe_cell("-0.5")
+    ("'=1+1", 'smile', -0.5, '-0.5')
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_array(path: Path, array: Any) -> None:
@@ -103,12 +150,15 @@ def new_array(path: Path, shape: tuple[int, ...]) -> Any:
     return array
 
 
-def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes named NumPy arrays as a compressed ``.npz``, atomically."""
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = True) -> None:
+    """Writes named NumPy arrays as an ``.npz``, atomically. Any name will do, also those of numpy.savez's arguments."""
     import numpy as np
 
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    way = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", way) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def file_digest(path: Path) -> str:

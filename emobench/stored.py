@@ -31,11 +31,25 @@ MOST_JSON = 2**28
 """Bytes of a JSON file: what is larger was not written here."""
 
 
-def unusable(path: Path, why: object, stage: str) -> UserError:
-    """The error for a file that is there but can't be used."""
+class WrongError(ValueError):
+    """A file could be read, but is not what it should be."""
+
+
+def unusable(path: Path, why: object, stage: str, called: str = "") -> UserError:
+    """The error for a file that is there but can't be used.
+
+    Args:
+        path: the file.
+        why: what is wrong, in words, or what its reader raised.
+        stage: that writes it.
+        called: what it is not, as ``is no card``; without, it is said that it can't be read or used.
+    """
     text = " ".join(str(why).split())[:300]
-    again = f"; remove it and run the stage {stage!r} again (dvc repro {stage})" if stage else ""
-    return UserError(f"{path} can't be used: {text}{again}")
+    again = f"; remove it and run the stage {stage!r} again (dvc repro {stage})"
+    if isinstance(why, Exception) and not isinstance(why, WrongError):
+        text = f"{type(why).__name__}: {text}"
+        called = called or ("is not valid JSON" if isinstance(why, json.JSONDecodeError) else "can't be read")
+    return UserError(f"{path} {called or 'is not as it should be'} ({text}){again}")
 
 
 def existing(path: Path, stage: str) -> Path:
@@ -48,53 +62,50 @@ def existing(path: Path, stage: str) -> Path:
 
 
 @contextmanager
-def reading(path: Path, stage: str) -> Iterator[None]:
-    """Tells what goes wrong in the block as a fault of the file."""
+def reading(path: Path, stage: str, called: str = "") -> Iterator[None]:
+    """Tells what goes wrong in the block as a fault of the file, which is not what it is ``called``."""
     existing(path, stage)
     try:
         yield
     except UserError:
         raise
     except READ_ERRORS as error:
-        kind = "it is empty" if path.stat().st_size == 0 else f"{type(error).__name__}: {error}"
-        raise unusable(path, kind, stage) from None
+        raise unusable(path, error if path.stat().st_size else "it is empty", stage, called) from None
 
 
-def read_json(path: Path, stage: str, form: type[Form] = dict) -> Form:
+def read_json(path: Path, stage: str, form: type[Form] = dict, called: str = "") -> Form:
     """Reads a JSON file of a form: a dataclass, or ``dict`` for any object.
 
     Numbers in it are finite and within the ranges that their names say (:data:`RANGES`).
     """
-    with reading(path, stage):
+    with reading(path, stage, called):
         if path.stat().st_size > MOST_JSON:
-            raise ValueError(f"it has {path.stat().st_size} bytes")
+            raise WrongError(f"it has {path.stat().st_size} bytes")
         return parse_json(path.read_bytes(), form)
 
 
 def parse_json(content: bytes, form: type[Form] = dict) -> Form:
-    """The same of bytes. Raises ValueError where they are not of the form."""
+    """The same of bytes. Raises WrongError where they are not of the form."""
     from pydantic import ValidationError
 
+    values = json.loads(content.decode("utf-8"))
     try:
-        values = json.loads(content.decode("utf-8"))
         read = _adapter(form).validate_json(content)
     except ValidationError as error:
-        raise ValueError(_first(error)) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not valid JSON ({error})") from None
+        raise WrongError(_first(error)) from None
     for name, number in _numbers(values):
         check_range(name, [number])
     return read
 
 
 def checked(value: Form, form: type[Form]) -> Form:
-    """A dataclass, if its values have the types that it declares. Raises ValueError if not."""
+    """A dataclass, if its values have the types that it declares. Raises WrongError if not."""
     from pydantic import ValidationError
 
     try:
-        _adapter(form).validate_python(vars(value))
+        _adapter(form).validate_python(value)
     except ValidationError as error:
-        raise ValueError(_first(error)) from None
+        raise WrongError(_first(error)) from None
     return value
 
 
@@ -169,18 +180,18 @@ def bounds_of(name: str) -> tuple[float, float] | None:
     return next((bounds for pattern, bounds in RANGES if pattern.fullmatch(name)), None)
 
 
-def check_range(name: str, values: Any) -> None:
-    """Raises ValueError where a number is infinite or out of the range that its name says; NaN is no number."""
+def check_range(name: str, values: Any, bounds: tuple[float, float] | None = None) -> None:
+    """Raises WrongError where a number is infinite or out of its range, else that of its name; NaN is no number."""
     import numpy as np
 
     numbers = np.asarray(values, dtype=float)
     if not INFINITE.fullmatch(name) and np.isinf(numbers).any():
-        raise ValueError(f"{name} has an infinite value")
-    low, high = bounds_of(name) or (-np.inf, np.inf)
+        raise WrongError(f"{name} has an infinite value")
+    low, high = bounds or bounds_of(name) or (-np.inf, np.inf)
     with np.errstate(invalid="ignore"):
         wrong = numbers[(numbers < low - SLACK) | (numbers > high + SLACK)]
     if wrong.size:
-        raise ValueError(f"{name} is {wrong[0]:.6g}; expected {low:g} to {high:g}")
+        raise WrongError(f"{name} is {wrong[0]:.6g}; expected {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -194,8 +205,10 @@ class Table:
         number: other columns that must be there and hold numbers.
         flag: other columns that must be there and hold true or false.
         among: column -> the only values it may have.
+        lists: other columns that hold lists.
         scores: every other column is a share.
         empty: it may have no row.
+        loose: only the key must be there.
     """
 
     stage: str
@@ -204,8 +217,10 @@ class Table:
     number: tuple[str, ...] = ()
     flag: tuple[str, ...] = ()
     among: Mapping[str, tuple[Any, ...]] = ()  # type: ignore[assignment]
+    lists: tuple[str, ...] = ()
     scores: bool = False
     empty: bool = False
+    loose: bool = False
 
 
 SETS = ("val", "test", "test_noleaks", "val_test")
@@ -213,14 +228,14 @@ _DISSECTED = ("layer", "concept_set", "similarity_fn")
 TABLES: dict[str, Table] = {
     "index": Table(
         "prepare", ("image_id",), ("reason", "duplicate_of", "near_duplicate_of"), ("label",), ("leaks", "conflict"),
-        {"split": ("train", "val", "test"), "status": ("kept", "removed")},
+        {"split": ("train", "val", "test"), "status": ("kept", "removed")}, loose=True,
     ),
     "truth": Table("prepare", ("image_id",), scores=True),
     "annotations": Table("annotate", ("image_id",), scores=True),
-    "units": Table("dissect", (*_DISSECTED, "unit"), ("description",), ("similarity",)),
+    "units": Table("dissect", (*_DISSECTED, "unit"), ("description",), ("similarity",), lists=("top_images",)),
     "layers": Table("dissect", _DISSECTED, (), ("num_units", "num_interp")),
     "evidence": Table("dissect", ("network", *_DISSECTED, "source", "metric"), (), ("described", "random")),
-    "nulls": Table("dissect", ("network", *_DISSECTED)),
+    "nulls": Table("dissect", ("network", *_DISSECTED), lists=("concepts", "quantiles", "null_shares", "unit_shares")),
     "configs": Table(
         "edit", ("config_id", "images"), ("arm", "criterion", "control_of", "layer"),
         ("tau", "factor", "accuracy", "nll"), (), {"images": SETS, "status": ("ok", "degenerate")},
@@ -256,10 +271,7 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
 
     table, stage = TABLES[path.stem], TABLES[path.stem].stage
     with reading(path, stage):
-        if path.suffix == ".csv":
-            frame = pd.read_csv(path)
-        else:
-            frame = pd.read_parquet(path, page_checksum_verification=True)
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path, page_checksum_verification=True)
         noted, frame.attrs = frame.attrs.get(MARK, {}), {}
         check_table(frame, table)
         _check_noted(frame, noted, made_from or {})
@@ -267,22 +279,21 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
 
 
 def check_table(frame: Any, table: Table) -> None:
-    """Whether a pandas table is what it should be. Raises ValueError if not."""
+    """Whether a pandas table is what it should be. Raises WrongError if not."""
     among = dict(table.among)
-    lacking = [
-        name for name in (*table.key, *table.text, *table.number, *table.flag, *among) if name not in frame.columns
-    ]
+    needed = table.key if table.loose else (*table.key, *table.text, *table.number, *table.flag, *among)
+    lacking = [name for name in needed if name not in frame.columns]
     if lacking:
-        raise ValueError(f"it lacks the columns {', '.join(dict.fromkeys(lacking))}")
+        raise WrongError(f"it lacks the columns {', '.join(dict.fromkeys(lacking))}")
     if frame.columns.has_duplicates:
-        raise ValueError(f"it has the column {frame.columns[frame.columns.duplicated()][0]} twice")
+        raise WrongError(f"it has the column {frame.columns[frame.columns.duplicated()][0]} twice")
     if not len(frame) and not table.empty:
-        raise ValueError("it has no rows")
+        raise WrongError("it has no rows")
     for name in frame.columns:
         _check_column(frame[name], table, among.get(name))
     if table.key and (twice := frame.duplicated(list(table.key))).any():
         row = frame.loc[twice.to_numpy(), list(table.key)].iloc[0].tolist()
-        raise ValueError(f"two rows have the {', '.join(table.key)} {', '.join(map(str, row))}")
+        raise WrongError(f"two rows have the {', '.join(table.key)} {', '.join(map(str, row))}")
 
 
 def _check_column(column: Any, table: Table, among: tuple[Any, ...] | None) -> None:
@@ -292,34 +303,41 @@ def _check_column(column: Any, table: Table, among: tuple[Any, ...] | None) -> N
 
     name = column.name
     if name in table.key and column.isna().any():
-        raise ValueError(f"{name} is empty in a row")
+        raise WrongError(f"{name} is empty in a row")
     if name in table.flag and not is_bool_dtype(column):
-        raise ValueError(f"{name} is {column.dtype}; expected true or false")
+        raise WrongError(f"{name} is {column.dtype}; expected true or false")
     if among is not None and not column.isin(among).all():
         strange = column[~column.isin(among)].iloc[0]
-        raise ValueError(f"{name} has {strange!r}; expected {', '.join(among)}")
+        raise WrongError(f"{name} has {strange!r}; expected {', '.join(among)}")
     numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
-    wanted = name in table.number or (table.scores and name not in table.key) or bounds_of(name) is not None
+    score = table.scores and name not in table.key
+    named = (
+        bounds_of(name) is not None
+        and name not in (*table.key, *table.text)
+        and among is None
+        and name not in table.lists
+    )
+    wanted = name in table.number or score or named
     if wanted and not numeric and not is_bool_dtype(column) and column.notna().any():
-        raise ValueError(f"{name} is {column.dtype}; expected numbers")
+        raise WrongError(f"{name} is {column.dtype}; expected numbers")
     if (name in table.text or among) and numeric and column.notna().any():
-        raise ValueError(f"{name} is {column.dtype}; expected text")
+        raise WrongError(f"{name} is {column.dtype}; expected text")
     if numeric and np.issubdtype(column.to_numpy().dtype, np.complexfloating):
-        raise ValueError(f"{name} is complex; expected numbers")
+        raise WrongError(f"{name} is complex; expected numbers")
     if numeric:
-        check_range("prop_score" if table.scores and name not in table.key else name, column.to_numpy(float, na_value=np.nan))
+        check_range(name, column.to_numpy(float, na_value=np.nan), SHARE if score else None)
 
 
 def _check_noted(frame: Any, noted: Mapping[str, Any], made_from: Mapping[str, str]) -> None:
     """Whether a table is whole, and made from what is here, by what its writer noted in it."""
     if "columns" in noted and noted["columns"] != list(frame.columns):
         differing = set(noted["columns"]).symmetric_difference(frame.columns) or {"their order"}
-        raise ValueError(f"its columns are not as written: {', '.join(sorted(map(str, differing))[:4])}")
+        raise WrongError(f"its columns are not as written: {', '.join(sorted(map(str, differing))[:4])}")
     if noted.get("rows", len(frame)) != len(frame):
-        raise ValueError(f"it has {len(frame)} rows; {noted['rows']} were written")
+        raise WrongError(f"it has {len(frame)} rows; {noted['rows']} were written")
     for what, digest in made_from.items():
         if noted.get("made_from", {}).get(what, digest) != digest:
-            raise ValueError(f"it was made from another {what}")
+            raise WrongError(f"it was made from another {what}")
 
 
 def in_order(frame: Any, column: str, wanted: Sequence[Any], path: Path, stage: str) -> Any:
@@ -343,16 +361,16 @@ def in_order(frame: Any, column: str, wanted: Sequence[Any], path: Path, stage: 
 
 
 def read_array(
-    path: Path, stage: str, *, dtype: str, shape: Sequence[int | None], digest: str | None = None, key: object = "",
-    finite: bool = False, mapped: bool = True,
+    path: Path, stage: str, *, dtype: str | None, shape: Sequence[int | None] | None, digest: str | None = None,
+    key: object = "", finite: bool = False, mapped: bool = True,
 ) -> Any:  # fmt: skip
     """Reads an array of a known form.
 
     Args:
         path: the ``.npy`` file.
         stage: that writes it.
-        dtype: its type.
-        shape: how long each axis is; None where that is not known.
+        dtype: its type; ``floating`` for any of floating-point numbers; None for any.
+        shape: how long each axis is, None where that is not known; or None.
         digest: what :func:`array_digest` gave for it with ``key``; None where nothing was noted.
         key: what the rows stand for.
         finite: NaN and infinities are refused.
@@ -361,18 +379,26 @@ def read_array(
     import numpy as np
 
     with reading(path, stage):
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        # Mapped first: a torn file tells no length that could fill the memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape = array.shape if shape is None else shape
         fits = len(shape) == array.ndim and all(
             want in (None, have) for want, have in zip(shape, array.shape, strict=True)
         )
-        if array.dtype != np.dtype(dtype) or not fits:
+        kind = np.floating if dtype == "floating" else np.dtype(dtype or array.dtype)
+        if not np.issubdtype(array.dtype, kind) or not fits:
             wanted = ", ".join("any" if one is None else str(one) for one in shape)
-            raise ValueError(f"it is {array.dtype} {array.shape}; expected {dtype} ({wanted})")
-        if digest is not None and _digest_of(path, path.stat().st_mtime_ns, json.dumps(key)) != digest:
-            raise ValueError("its values are not those that were written, or their rows stand for something else now")
+            raise WrongError(f"it is {array.dtype} {array.shape}; expected {dtype} ({wanted})")
+        check_digest(path, digest, key)
         if finite and not np.isfinite(array).all():
-            raise ValueError("it has NaN or infinite values")
-    return array
+            raise WrongError("it has NaN or infinite values")
+    return array if mapped else np.array(array)
+
+
+def check_digest(path: Path, digest: str | None, key: object = "") -> None:
+    """Raises WrongError if an array on disk is not the one whose digest was noted; None: nothing was."""
+    if digest is not None and _digest_of(path, path.stat().st_mtime_ns, json.dumps(key)) != digest:
+        raise WrongError("its values are not those that were written, or their rows stand for something else now")
 
 
 @cache
@@ -402,10 +428,10 @@ def read_arrays(path: Path, stage: str, needed: Iterable[str] = ()) -> dict[str,
             found = dict(file)
         for name in needed:
             if name not in found:
-                raise ValueError(f"it lacks {name}")
+                raise WrongError(f"it lacks {name}")
         for name, array in found.items():
             if array.dtype.kind not in "fiuU":
-                raise ValueError(f"{name} is {array.dtype}; expected numbers or text")
+                raise WrongError(f"{name} is {array.dtype}; expected numbers or text")
             if array.dtype.kind == "f" and np.isposinf(array).any():
-                raise ValueError(f"{name} has infinite values")
+                raise WrongError(f"{name} has infinite values")
     return found

@@ -17,7 +17,7 @@ from emobench.concepts.landmarks import find_landmarks
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.registry import Registry
-from emobench.stored import existing, in_order, read_table
+from emobench.stored import in_order, read_table
 from emobench.vocabulary import concept_set
 from emobench.vocabulary.card import Vocabulary
 from emobench.vocabulary.reading import words
@@ -50,7 +50,7 @@ def annotate(imageset: ImageSet, vocabulary: Vocabulary, source: str, *, given: 
 
 
 def load_annotations(folder: Path, imageset: ImageSet) -> pd.DataFrame:
-    """Reads what :func:`annotate` made: a row an image of the set, whatever their order in the file, a column a concept.
+    """Reads what :func:`annotate` made: a row an image in index order, a column a concept.
 
     Raises:
         UserError: the table is missing, not such a table, or not of these images.
@@ -70,13 +70,14 @@ def _none(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
 @SOURCES.register("truth")
 def _truth(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -> dict[str, np.ndarray]:
     """The values that the synthetic faces were drawn from."""
-    table = read_table(existing(given, "prepare"))
+    table = read_table(given) if given.is_file() else pd.DataFrame()
     if not set(EXPRESSIONS) <= set(table):
         raise UserError(
             f"annotate.source 'truth': {given} holds no truth about these images; "
             "expected synthetic faces, or another source: landmarks, file, none"
         )
-    table = in_order(table, "image_id", imageset.index["image_id"], given, "prepare")
+    if not np.array_equal(table["image_id"], imageset.index["image_id"]):
+        raise UserError(f"{given} is not of these images; run the stage 'prepare' again")
     return {concept: table[concept].to_numpy() for concept in EXPRESSIONS}
 
 

@@ -51,6 +51,6 @@ def _done(note: Path, path: Path, shape: tuple[int, int]) -> int:
     """How many pictures are embedded already; none where what was kept is torn or of another form."""
     try:
         count, stored = int(note.read_text()), np.load(path, mmap_mode="r", allow_pickle=False)
-        return count if 0 <= count and stored.shape == shape and stored.dtype == np.float32 else 0
+        return count if count >= 0 and stored.shape == shape and stored.dtype == np.float32 else 0
     except (OSError, ValueError, EOFError):
         return 0

@@ -43,11 +43,15 @@ def load_concept_scores(
         if not {name, f"{name}_names"} <= stored.keys() or not set(stored[f"{name}_names"].tolist()) <= set(classes):
             raise UserError(f"{concepts_path} lacks the concept set {name!r} as it is; run the stage 'embed' again")
         vectors, concepts = stored[name], stored[f"{name}_names"].tolist()
-        if vectors.dtype != np.float32 or vectors.shape != (len(concepts), images.shape[1]) or (vectors != vectors).any():
+        if (
+            vectors.dtype != np.float32
+            or vectors.shape != (len(concepts), images.shape[1])
+            or (vectors != vectors).any()
+        ):
             what = f"{name} is {vectors.dtype} {vectors.shape}; expected float32 ({len(concepts)}, {images.shape[1]})"
             raise unusable(concepts_path, what, "embed")
         key = [name, concepts]
-        if f"{name}_digest" in stored and str(stored[f"{name}_digest"]) != array_digest(vectors, key):
+        if f"{name}_vectors_digest" in stored and str(stored[f"{name}_vectors_digest"]) != array_digest(vectors, key):
             raise unusable(concepts_path, f"the vectors of {name} are not those that were written", "embed")
         vectors = torch.from_numpy(vectors)
         scores.append(concept_scores(name, images, vectors, concepts, classes, vocabulary.classes))

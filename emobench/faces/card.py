@@ -13,6 +13,7 @@ from emobench.stored import read_json, unusable
 from emobench.vocabulary import SPLITS
 
 FILE = "dataset.json"
+NO_CARD = "is no card of an image set"
 _BLOCK = 4096
 
 
@@ -80,7 +81,23 @@ def read_card(folder: Path) -> DatasetCard:
     Raises:
         UserError: it is missing or was not written by prepare.
     """
-    card = read_json(folder / FILE, "prepare", DatasetCard)
+    card = read_json(folder / FILE, "prepare", DatasetCard, NO_CARD)
     if len(set(card.classes)) < max(len(card.classes), 2) or set(card.counts) != set(SPLITS) or card.size < 1:
-        raise unusable(folder / FILE, "it is no card of an image set", "prepare")
+        raise unusable(folder / FILE, f"classes {card.classes}, counts {card.counts}", "prepare", NO_CARD)
     return card
+
+
+def check_images(folder: Path, images: np.ndarray, index: pd.DataFrame, card: DatasetCard) -> None:
+    """Expects the images and the index that the card tells of.
+
+    Raises:
+        UserError: they are others.
+    """
+    counts = index["split"].value_counts().to_dict()
+    if any(counts.get(split, 0) != count for split, count in card.counts.items()):
+        raise unusable(folder / "index.parquet", f"its splits are {counts}, {FILE} says {card.counts}", "prepare")
+    if not index["label"].isin(range(len(card.classes))).all():
+        raise unusable(folder / "index.parquet", f"it has labels beyond the {len(card.classes)} classes", "prepare")
+    if images_digest(images, index) != card.digest:
+        why = f"its pixels, or the ids and labels in index.parquet, are not those that {FILE} tells of"
+        raise unusable(folder / "images.npy", why, "prepare")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emobench.errors import unknown_name
-from emobench.faces.card import FILE, DatasetCard, images_digest, read_card
-from emobench.stored import existing, read_array, read_table, unusable
+from emobench.errors import UserError, unknown_name
+from emobench.faces.card import DatasetCard, check_images, images_digest, read_card
+from emobench.stored import existing, read_array, read_table
 from emobench.vocabulary import SPLITS
 from emobench.vocabulary.class_names import BASIC
 
@@ -87,14 +87,16 @@ def load_imageset(folder: Path) -> ImageSet:
     """
     for name in ("images.npy", "index.parquet"):
         existing(folder / name, "prepare")
-    card, index = read_card(folder), read_table(folder / "index.parquet")
+    path, index = folder / "images.npy", read_table(folder / "index.parquet")
+    images = read_array(path, "prepare", dtype=None, shape=None)
+    if images.ndim and len(images) != len(index):
+        raise UserError(f"{folder}: images.npy has {len(images)} images but index.parquet {len(index)} rows")
+    card = read_card(folder)
     shape = (sum(card.counts.values()), card.size, card.size, *([card.channels] if card.channels > 1 else []))
-    images = read_array(folder / "images.npy", "prepare", dtype="uint8", shape=shape)
-    counts = index["split"].value_counts().to_dict()
-    if any(counts.get(split, 0) != count for split, count in card.counts.items()):
-        raise unusable(folder / "index.parquet", f"its splits are {counts}, {FILE} says {card.counts}", "prepare")
-    if not index["label"].isin(range(len(card.classes))).all():
-        raise unusable(folder / "index.parquet", f"it has labels beyond the {len(card.classes)} classes", "prepare")
-    if images_digest(images, index) != card.digest:
-        raise unusable(folder / "images.npy", "it and index.parquet are not those that dataset.json tells of", "prepare")
+    if images.shape != shape or images.dtype != np.uint8:
+        raise UserError(
+            f"{folder}: images.npy is {images.dtype} {images.shape}, its card says uint8 {shape}; run prepare again"
+        )
+    if {"label", "split"} <= set(index):
+        check_images(folder, images, index, card)
     return ImageSet(images, index, card)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emobench.errors import UserError
-from emobench.stored import existing, read_array, read_json, unusable
+from emobench.stored import check_digest, existing, read_array, read_json, reading, unusable
 
 ROWS = "rows.npy"
 """Row numbers (ascending) of the images that a folder's recording is of; without this file it is of all images."""
@@ -37,10 +37,14 @@ def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndar
         raise UserError(f"{path} belongs to another image set; run the stage 'record' again (dvc repro record)")
     places, count = _places(folder, rows, source)
     digest = source.get("digests", {}).get(layer)
-    stored = read_array(path, "record", dtype="float32", shape=(count, None), digest=digest, key=layer)
+    stored = read_array(path, "record", dtype="float32" if digest else "floating", shape=(count, None))
+    if len(places) and places.max() >= len(stored):
+        raise unusable(path, f"it has {len(stored)} rows; image {rows.max()} is beyond them", "record")
     activations = torch.from_numpy(stored[places])
     if not torch.isfinite(activations).all():
         raise UserError(f"{path} has NaN or infinite activations; the network's weights are broken")
+    with reading(path, "record"):
+        check_digest(path, digest, layer)
     return activations
 
 
@@ -54,8 +58,8 @@ def check_network(folder: Path, weights_digest: str) -> None:
     # The untrained twin's has words instead: its weights depend on the seed alone.
     if re.fullmatch("[0-9a-f]{64}", recorded) and recorded != weights_digest:
         raise UserError(
-            f"{folder / 'source.json'}: another network was recorded than network.json tells of; run the stage 'record' "
-            "again (dvc repro record)"
+            f"{folder / 'source.json'}: another network was recorded than network.json tells of; run the stage "
+            "'record' again (dvc repro record)"
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emobench.errors import unknown_name
-from emobench.stored import checked, read_json, reading
+from emobench.stored import WrongError, checked, read_json, reading
 
 FILE = "network.json"
 
@@ -143,30 +143,31 @@ class NetworkCard:
             UserError: there is none, or it is no card.
         """
         path = Path(folder) / FILE
-        values = read_json(path, "network")
-        with reading(path, "network"):
+        called = "is not a network's card"
+        values = read_json(path, "network", called=called)
+        with reading(path, "network", called):
             card = checked(cls.from_json(values), cls)
             _check(card)
         return card
 
 
 def _check(card: NetworkCard) -> None:
-    """What no single value shows. Raises ValueError."""
+    """What no single value shows. Raises WrongError."""
     taken, names = card.input, [layer.name for layer in card.layers]
     if len(taken.size) != 2 or min(taken.size) < 1 or taken.channels < 1 or not 0 < taken.crop <= 1:
-        raise ValueError(f"its input is {taken.channels} channels of {taken.size} pixels, cropped to {taken.crop}")
+        raise WrongError(f"its input is {taken.channels} channels of {taken.size} pixels, cropped to {taken.crop}")
     if taken.std is not None and not all(taken.std):
-        raise ValueError("input.std has a 0, which would divide")
+        raise WrongError("input.std has a 0, which would divide")
     for name in ("mean", "std"):
         if len(getattr(taken, name) or (0,)) not in (1, taken.channels):
-            raise ValueError(f"input.{name} has {len(getattr(taken, name))} numbers for {taken.channels} channels")
+            raise WrongError(f"input.{name} has {len(getattr(taken, name))} numbers for {taken.channels} channels")
     if len(set(names)) < len(names) or not set(card.recorded) <= set(names) or min(map(len, names), default=1) < 1:
-        raise ValueError("a layer stands twice, or one was recorded that is none")
+        raise WrongError("a layer stands twice, or one was recorded that is none")
     if len(set(card.classes)) < max(len(card.classes), 2):
-        raise ValueError("a class stands twice, or there are fewer than two")
+        raise WrongError("a class stands twice, or there are fewer than two")
     for layer in card.layers:
         if layer.units < 1 or layer.axis not in (1, -1) or layer.way not in ("quick", "cut", "whole"):
-            raise ValueError(f"layer {layer.name} has {layer.units} units on axis {layer.axis}, way {layer.way}")
+            raise WrongError(f"layer {layer.name} has {layer.units} units on axis {layer.axis}, way {layer.way}")
 
 
 def _tuple(value: Any) -> Any:

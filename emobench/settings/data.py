@@ -11,9 +11,9 @@ from emobench.schema import Bool, Str, integer, real, settings
 class Drawn:
     """How many synthetic faces, and how often their label is drawn anew."""
 
-    train: integer(1, 10**9)
-    val: integer(1, 10**9)
-    test: integer(1, 10**9)
+    train: integer(1, 10**7)
+    val: integer(1, 10**7)
+    test: integer(1, 10**7)
     label_noise: real(0, 1)
 
 

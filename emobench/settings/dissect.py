@@ -51,13 +51,13 @@ class Dissect:
     similarity_fns: list[SimilarityFn]
     probe: Literal["train_unique", "train", "val", "test"]
     tau: Float
-    top_images: integer(1)
-    null_draws: integer(100)
+    top_images: integer(1, 10**4)
+    null_draws: integer(100, 10**8)
     fdr: real(0, 1)
     active_share: real(0, 1)
     present_share: real(0, 1)
-    resamples: integer(0)
-    coherence_images: integer(2)
+    resamples: integer(0, 10**4)
+    coherence_images: integer(2, 10**4)
     soft_wpmi: SoftWpmi
     wpmi: Wpmi
     rank_reorder: RankReorder

@@ -7,7 +7,7 @@ from emobench.schema import Bool, integer, real, settings
 class Compare:
     """Statistics of the comparison with the baseline."""
 
-    bootstrap_draws: integer(100)
+    bootstrap_draws: integer(100, 10**7)
     confidence: real(0.5, 0.999)
 
 
@@ -15,8 +15,8 @@ class Compare:
 class Report:
     """How much the report shows."""
 
-    top_units: integer(1)
-    top_images: integer(1)
+    top_units: integer(1, 10**4)
+    top_images: integer(1, 1000)
 
 
 @settings

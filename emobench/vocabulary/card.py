@@ -128,9 +128,14 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         UserError: it is missing, or not of this form.
     """
     path = folder / FILE
-    card = read_json(path, "prepare", _Card)
+    card = read_json(path, "prepare", _Card, "is not a vocabulary")
     sets = {one.name: {name: tuple(to) for name, to in one.concepts.items()} for one in card.sets}
     named = {name for concepts in sets.values() for to in concepts.values() for name in to}
     if len(sets) != len(card.sets) or not sets or not named <= set(card.classes):
-        raise unusable(path, "a set stands twice, or a concept speaks for a class that is not there", "prepare")
+        raise unusable(
+            path,
+            "a set stands twice, or a concept speaks for a class that is not there",
+            "prepare",
+            "is not a vocabulary",
+        )
     return Vocabulary(tuple(card.classes), sets)

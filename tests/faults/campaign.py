@@ -114,9 +114,7 @@ def _file(fault: Fault, folder: Path, known: dict[str, str]) -> Outcome:
     done = run([fault.stage], folder)
     # A file of a folder that is read as a whole (activations, a model's) may be named by its folder.
     words = {path.name, path.stem if path.suffix == ".npy" else path.name}
-    return judged(
-        fault, done, lambda line: any(word in line for word in words), lambda: _other(folder, known, (name,))
-    )
+    return judged(fault, done, lambda line: any(word in line for word in words), lambda: _other(folder, known, (name,)))
 
 
 def _key(fault: Fault, folder: Path, known: dict[str, str]) -> Outcome:
@@ -194,9 +192,7 @@ def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path) -> list[O
     if not made.is_dir():
         tiny.made(made)
     known = {name: digests(made / name) for name in ("tiny", "own")}
-    seconds = {
-        stage: run([stage], made / "tiny").seconds for stage in (tiny.STAGES if counts.get("kills") else ())
-    }
+    seconds = {stage: run([stage], made / "tiny").seconds for stage in (tiny.STAGES if counts.get("kills") else ())}
     rng = np.random.default_rng(seed)
     kinds = {
         "files": file_faults(made, rng), "params": key_faults(made, rng),

@@ -50,9 +50,7 @@ ANY: dict[str, Mutation] = {
 
 def _frame(change: Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]) -> Mutation:
     def mutate(path: Path, rng: np.random.Generator) -> None:
-        read, write = (
-            (pd.read_csv, "to_csv") if path.suffix == ".csv" else (pd.read_parquet, "to_parquet")
-        )
+        read, write = (pd.read_csv, "to_csv") if path.suffix == ".csv" else (pd.read_parquet, "to_parquet")
         table = read(path)
         path.unlink()
         getattr(change(table, rng), write)(path, index=False)
