@@ -18,6 +18,7 @@ from click.shell_completion import get_completion_class
 from emobench import __version__
 from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
+from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
 from emobench.params import load_params
@@ -161,17 +162,21 @@ def leaderboard(names: tuple[str, ...], form: str, sort: str, top: int | None, i
 def diff(before: str, after: str, patterns: tuple[str, ...], form: str, level: float) -> None:
     """Tell what moved from A to B, and exit with code 3 if an accuracy got worse by more than luck explains.
 
+    Usual metrics that A has and B lacks are an error, exit code 1.
+
     A and B are report folders (reports/demo), git revisions (HEAD~1), or MLflow runs (an id, or runs:/ID). Where the
     predictions of both on the same images are at hand, the test is McNemar's, image by image, and intervals are paired
     bootstrap ones; elsewhere the accuracies are tested as independent proportions. Without --metric these are compared
     on test: accuracy, balanced accuracy, macro F1, NLL and ECE of the baseline, the chosen and the paper's edit.
     """
-    from emobench.comparison.diff import compare, source
+    from emobench.comparison.diff import compare, lost_in_words, source
 
     compared = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
     click.echo(compared.text(form))
     if compared.regression:
         raise SystemExit(3)
+    if compared.lost:
+        raise UserError(lost_in_words(compared))
 
 
 @main.command()

@@ -47,6 +47,13 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def readable(path: Path) -> None:
+    """Gives a file the mode that the umask lets: safetensors keeps its files to their owner."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def _remove_dead(path: Path) -> None:
     """Removes what runs that were killed left of ``path``: temporaries whose process is gone."""
     pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.tmp{re.escape(path.suffix)}")
@@ -146,7 +153,12 @@ def new_array(path: Path, shape: tuple[int, ...]) -> Any:
     array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, max(os.fstat(file.fileno()).st_size, 1))
+            size = os.fstat(file.fileno()).st_size
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            except OSError as error:
+                needs = f"{error.strerror}, of which it takes {size / 2**20:.1f} MiB"
+                raise OSError(error.errno, needs, str(path)) from None
     return array
 
 

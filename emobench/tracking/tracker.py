@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -86,6 +87,29 @@ def content_digest(records: Iterable[RunRecord], *more: Any) -> str:
         values = (record.key, record.params, record.metrics, record.tags, files)
         digest.update(json.dumps(values, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Lets processes that log to one SQLite file do it one after the other; servers see to it themselves.
+
+    Two at once would make the store's tables twice, and a benchmark's runs too: each would look for them first.
+    """
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    import fcntl
+
+    store = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    store.parent.mkdir(parents=True, exist_ok=True)
+    # The lock ends with its process, however that ends; the file stays, or two might lock different ones.
+    with open(store.with_name(f"{store.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"track: another process logs to {store}; waiting for it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
