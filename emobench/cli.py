@@ -214,7 +214,10 @@ def ui(port: int) -> None:
     """Open the MLflow UI on the benchmark's store, bound to the loopback address."""
     from emobench.tracking.tracker import store_uri
 
-    arguments = ["ui", "--backend-store-uri", store_uri(Path()), "--host", "127.0.0.1", "--port", str(port)]
+    uri = store_uri(Path())
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"the store is a server with a UI of its own; open {uri} in a browser")
+    arguments = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 

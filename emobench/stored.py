@@ -1,25 +1,23 @@
 """What a stored file is, and the one way to read it: form, types, ranges, keys, and what it was made from.
 
 Whatever is wrong with a file of a benchmark is one line that names the file, what is wrong, and the stage that writes
-it. Rows of tables are joined by their keys, never by where they stand (:func:`in_order`). An array has no keys: the
-JSON file beside it holds its digest (:func:`array_digest`).
+it. Tables are read by emobench.stored_tables, by their keys. An array has no keys: the JSON file beside it holds its
+digest (:func:`array_digest`).
 """
 
 import dataclasses
 import hashlib
 import json
-import re
 import typing
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from emobench.errors import UserError
-from emobench.files import MARK
+from emobench.quantities import WrongError, check_range
 
 Form = TypeVar("Form")
 READ_ERRORS = (
@@ -29,10 +27,6 @@ READ_ERRORS = (
 """What readers raise for a file that is torn, or not what its name says."""
 MOST_JSON = 2**28
 """Bytes of a JSON file: what is larger was not written here."""
-
-
-class WrongError(ValueError):
-    """A file could be read, but is not what it should be."""
 
 
 def unusable(path: Path, why: object, stage: str, called: str = "") -> UserError:
@@ -76,7 +70,7 @@ def reading(path: Path, stage: str, called: str = "") -> Iterator[None]:
 def read_json(path: Path, stage: str, form: type[Form] = dict, called: str = "") -> Form:
     """Reads a JSON file of a form: a dataclass, or ``dict`` for any object.
 
-    Numbers in it are finite and within the ranges that their names say (:data:`RANGES`).
+    Numbers in it are finite and within the ranges that their names say (emobench.quantities).
     """
     with reading(path, stage, called):
         if path.stat().st_size > MOST_JSON:
@@ -150,216 +144,6 @@ def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
         yield name, values
 
 
-SHARE, SIGNED, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, float("inf"))
-RANGES: tuple[tuple[re.Pattern[str], tuple[float, float]], ...] = tuple(
-    (re.compile(pattern), bounds)
-    for pattern, bounds in {
-        r"(delta|ci_low|ci_high)_(accuracy|balanced_accuracy|macro_f1|recall_.*|ece|ece_t)": SIGNED,
-        r"delta_(?!nll|brier).*": SIGNED,
-        r"(delta|ci_low|ci_high)_.*": (-float("inf"), float("inf")),
-        r"(.*_)?(accuracy|balanced_accuracy|macro_f1|f1|iou|auprc|top1|top2|top3)(_random|_described|_best|_constant)?"
-        r"|(.*_)?ece(_t)?|recall_.*|(.*_)?(mcnemar_p|holm_p|control_p|null_p|q_value|chance|label_accuracy)": SHARE,
-        r"(.*_)?(prop_\w+|overall_acc|interp_acc|uninterp_acc|auroc|random_p95|agreement|stability(_noise)?)": SHARE,
-        r"(.*_)?(pearson|cosine)": SIGNED,
-        r"(.*_)?(nll|nll_t|train_loss|val_loss|temperature|factor|brier|brier_t|lift)": POSITIVE,
-        r"(.*_)?(gains|losses|control_draws|rows_differing|n_up|n_down|images|units|num_\w+|own_class|evaluated|total)"
-        r"|limit|limited|concepts|emotions|epoch|seed|unit|label|positive|removed|leaks": POSITIVE,
-        r"control_percentile": (0.0, 100.0),
-    }.items()
-)
-"""Bounds of the quantities whose name fits, the first that does."""
-INFINITE = re.compile(r"(.*_)?(similarity|runner_up|margin|effect|lift|null_median|null_p95)")
-"""Numbers that may be infinite: a score that is undefined for a concept, and what is divided by it."""
-SLACK = 1e-5
-"""Sums of rounded numbers, and csv files with six digits."""
-
-
-@cache
-def bounds_of(name: str) -> tuple[float, float] | None:
-    """The range of a quantity by its name; None if nothing is known."""
-    return next((bounds for pattern, bounds in RANGES if pattern.fullmatch(name)), None)
-
-
-def check_range(name: str, values: Any, bounds: tuple[float, float] | None = None) -> None:
-    """Raises WrongError where a number is infinite or out of its range, else that of its name; NaN is no number."""
-    import numpy as np
-
-    numbers = np.asarray(values, dtype=float)
-    if not INFINITE.fullmatch(name) and np.isinf(numbers).any():
-        raise WrongError(f"{name} has an infinite value")
-    low, high = bounds or bounds_of(name) or (-np.inf, np.inf)
-    with np.errstate(invalid="ignore"):
-        wrong = numbers[(numbers < low - SLACK) | (numbers > high + SLACK)]
-    if wrong.size:
-        raise WrongError(f"{name} is {wrong[0]:.6g}; expected {low:g} to {high:g}")
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a table is.
-
-    Attributes:
-        stage: the stage that writes it.
-        key: columns that no two rows share; none may be empty.
-        text: other columns that hold text; they may be empty.
-        number: other columns that must be there and hold numbers.
-        flag: other columns that must be there and hold true or false.
-        among: column -> the only values it may have.
-        lists: other columns that hold lists.
-        scores: every other column is a share.
-        empty: it may have no row.
-        loose: only the key must be there.
-    """
-
-    stage: str
-    key: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
-    number: tuple[str, ...] = ()
-    flag: tuple[str, ...] = ()
-    among: Mapping[str, tuple[Any, ...]] = ()  # type: ignore[assignment]
-    lists: tuple[str, ...] = ()
-    scores: bool = False
-    empty: bool = False
-    loose: bool = False
-
-
-SETS = ("val", "test", "test_noleaks", "val_test")
-_DISSECTED = ("layer", "concept_set", "similarity_fn")
-TABLES: dict[str, Table] = {
-    "index": Table(
-        "prepare", ("image_id",), ("reason", "duplicate_of", "near_duplicate_of"), ("label",), ("leaks", "conflict"),
-        {"split": ("train", "val", "test"), "status": ("kept", "removed")}, loose=True,
-    ),
-    "truth": Table("prepare", ("image_id",), scores=True),
-    "annotations": Table("annotate", ("image_id",), scores=True),
-    "units": Table("dissect", (*_DISSECTED, "unit"), ("description",), ("similarity",), lists=("top_images",)),
-    "layers": Table("dissect", _DISSECTED, (), ("num_units", "num_interp")),
-    "evidence": Table("dissect", ("network", *_DISSECTED, "source", "metric"), (), ("described", "random")),
-    "nulls": Table("dissect", ("network", *_DISSECTED), lists=("concepts", "quantiles", "null_shares", "unit_shares")),
-    "configs": Table(
-        "edit", ("config_id", "images"), ("arm", "criterion", "control_of", "layer"),
-        ("tau", "factor", "accuracy", "nll"), (), {"images": SETS, "status": ("ok", "degenerate")},
-    ),
-    "unit_effects": Table("edit", ("layer", "unit"), (), ("delta_accuracy", "delta_nll")),
-    "search": Table("edit", ("layers", "kind", "penalty", "exponent"), empty=True),
-    "verdicts": Table(
-        "compare", ("config_id", "images", "selected_on"), ("arm", "why"), ("mcnemar_p", "holm_p", "accuracy"), (),
-        {"images": SETS[1:], "verdict": ("improves", "harms", "no evidence", "not judged (no controls)"),
-         "selected_on": ("val", "paper")},
-    ),
-    "history": Table("network", ("epoch",), (), ("train_loss", "val_loss", "val_accuracy", "lr"), empty=True),
-    "clip_concepts": Table("clip", ("concept",), (), ("auroc",), empty=True),
-}  # fmt: skip
-"""By the name of the file."""
-
-
-def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any:
-    """Reads a table of :data:`TABLES`, parquet or csv, and checks it.
-
-    Args:
-        path: the file; its stem says which table it is.
-        made_from: digests of what it must have been made from (see emobench.files.write_parquet). A table that says
-            nothing of one of them is believed.
-
-    Returns:
-        A pandas table.
-
-    Raises:
-        UserError: it is missing, can't be read, or is not such a table.
-    """
-    import pandas as pd
-
-    table, stage = TABLES[path.stem], TABLES[path.stem].stage
-    with reading(path, stage):
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path, page_checksum_verification=True)
-        noted, frame.attrs = frame.attrs.get(MARK, {}), {}
-        check_table(frame, table)
-        _check_noted(frame, noted, made_from or {})
-    return frame
-
-
-def check_table(frame: Any, table: Table) -> None:
-    """Whether a pandas table is what it should be. Raises WrongError if not."""
-    among = dict(table.among)
-    needed = table.key if table.loose else (*table.key, *table.text, *table.number, *table.flag, *among)
-    lacking = [name for name in needed if name not in frame.columns]
-    if lacking:
-        raise WrongError(f"it lacks the columns {', '.join(dict.fromkeys(lacking))}")
-    if frame.columns.has_duplicates:
-        raise WrongError(f"it has the column {frame.columns[frame.columns.duplicated()][0]} twice")
-    if not len(frame) and not table.empty:
-        raise WrongError("it has no rows")
-    for name in frame.columns:
-        _check_column(frame[name], table, among.get(name))
-    if table.key and (twice := frame.duplicated(list(table.key))).any():
-        row = frame.loc[twice.to_numpy(), list(table.key)].iloc[0].tolist()
-        raise WrongError(f"two rows have the {', '.join(table.key)} {', '.join(map(str, row))}")
-
-
-def _check_column(column: Any, table: Table, among: tuple[Any, ...] | None) -> None:
-    """One column: its type, and the range of its numbers."""
-    import numpy as np
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
-    name = column.name
-    if name in table.key and column.isna().any():
-        raise WrongError(f"{name} is empty in a row")
-    if name in table.flag and not is_bool_dtype(column):
-        raise WrongError(f"{name} is {column.dtype}; expected true or false")
-    if among is not None and not column.isin(among).all():
-        strange = column[~column.isin(among)].iloc[0]
-        raise WrongError(f"{name} has {strange!r}; expected {', '.join(among)}")
-    numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
-    score = table.scores and name not in table.key
-    named = (
-        bounds_of(name) is not None
-        and name not in (*table.key, *table.text)
-        and among is None
-        and name not in table.lists
-    )
-    wanted = name in table.number or score or named
-    if wanted and not numeric and not is_bool_dtype(column) and column.notna().any():
-        raise WrongError(f"{name} is {column.dtype}; expected numbers")
-    if (name in table.text or among) and numeric and column.notna().any():
-        raise WrongError(f"{name} is {column.dtype}; expected text")
-    if numeric and np.issubdtype(column.to_numpy().dtype, np.complexfloating):
-        raise WrongError(f"{name} is complex; expected numbers")
-    if numeric:
-        check_range(name, column.to_numpy(float, na_value=np.nan), SHARE if score else None)
-
-
-def _check_noted(frame: Any, noted: Mapping[str, Any], made_from: Mapping[str, str]) -> None:
-    """Whether a table is whole, and made from what is here, by what its writer noted in it."""
-    if "columns" in noted and noted["columns"] != list(frame.columns):
-        differing = set(noted["columns"]).symmetric_difference(frame.columns) or {"their order"}
-        raise WrongError(f"its columns are not as written: {', '.join(sorted(map(str, differing))[:4])}")
-    if noted.get("rows", len(frame)) != len(frame):
-        raise WrongError(f"it has {len(frame)} rows; {noted['rows']} were written")
-    for what, digest in made_from.items():
-        if noted.get("made_from", {}).get(what, digest) != digest:
-            raise WrongError(f"it was made from another {what}")
-
-
-def in_order(frame: Any, column: str, wanted: Sequence[Any], path: Path, stage: str) -> Any:
-    """The rows of a table by a key, in the order in which the keys are wanted.
-
-    Raises:
-        UserError: a key is missing, or one is there that nobody wants.
-    """
-    import pandas as pd
-
-    wanted = pd.Index(wanted)
-    found = pd.Index(frame[column])
-    if found.equals(wanted):
-        return frame
-    places = found.get_indexer(wanted) if found.is_unique else None
-    if places is None or (places < 0).any() or len(found) != len(wanted):
-        lacking = wanted.difference(found)
-        example = f", such as {lacking[0]}" if len(lacking) else ""
-        raise unusable(path, f"its rows are not of these {column}s: {len(lacking)} lack{example}", stage)
-    return frame.iloc[places].reset_index(drop=True)
-
-
 def read_array(
     path: Path, stage: str, *, dtype: str | None, shape: Sequence[int | None] | None, digest: str | None = None,
     key: object = "", finite: bool = False, mapped: bool = True,
@@ -424,7 +208,7 @@ def read_arrays(path: Path, stage: str, needed: Iterable[str] = ()) -> dict[str,
     import numpy as np
 
     with reading(path, stage):
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             found = dict(file)
         for name in needed:
             if name not in found:

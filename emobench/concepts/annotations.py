@@ -17,7 +17,7 @@ from emobench.concepts.landmarks import find_landmarks
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.registry import Registry
-from emobench.stored import in_order, read_table
+from emobench.stored_tables import in_order, read_table
 from emobench.vocabulary import concept_set
 from emobench.vocabulary.card import Vocabulary
 from emobench.vocabulary.reading import words

@@ -15,21 +15,19 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from emobench.concepts.clip_config import FOREIGN, INTERPOLATIONS, read_config
 from emobench.concepts.tokenizing import Tokenizer, tokenizer_of
 from emobench.errors import UserError
 from emobench.faces.scaling import unit_range
 from emobench.files import file_digest, readable, write_json
 from emobench.progress import progress
-from emobench.stored import WrongError, read_json, reading, unusable
+from emobench.stored import read_json, reading, unusable
 from emobench.weights import differences, read_state
 
 CONFIG, WEIGHTS, ORIGIN = "open_clip_config.json", "open_clip_model.safetensors", "clip.json"
-WRITTEN = "written_sha256"
-"""In ORIGIN: of the weights as they were written."""
-FOREIGN = "was not written by the stage 'clip'"
+WRITTEN = "written_sha256"  # in ORIGIN: of the weights as they were written
 FULL_VOCABULARY = 49408
 """Tokens of open_clip's own tokenizer, CLIP's byte pairs."""
-INTERPOLATIONS = ("bicubic", "bilinear")
 TEXTS = 256
 """Texts a forward pass: a long list must not fill the memory."""
 
@@ -217,7 +215,7 @@ def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
             raise UserError(f"no {folder / name}; run the stage 'clip' first (dvc repro clip)")
     noted = read_json(folder / ORIGIN, "clip", called=FOREIGN)
     origin = read_json(folder / ORIGIN, "clip", Origin, FOREIGN)
-    config, preprocess = _config(folder / CONFIG)
+    config, preprocess = read_config(folder / CONFIG)
     if noted.get(WRITTEN, digest := file_digest(folder / WEIGHTS)) != digest:
         raise unusable(folder / WEIGHTS, f"{ORIGIN} tells of other weights", "clip")
     state = read_state(folder / WEIGHTS, "state_dict")
@@ -225,24 +223,6 @@ def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
         model = build(config)
         load_weights(model, state, folder / WEIGHTS)
         return ready(model, config, preprocess, origin, device, folder)
-
-
-def _config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The model's config, and its preprocessing, which must be one that ``to_inputs`` can do."""
-    content = read_json(path, "clip", called=FOREIGN)
-    with reading(path, "clip", FOREIGN):
-        config, known = content["model_cfg"], content["preprocess_cfg"]
-        sides = [known["size"]] if isinstance(known["size"], int) else list(known["size"])
-        if len(set(sides)) != 1 or not isinstance(sides[0], int) or not 0 < sides[0] <= 4096:
-            raise WrongError(f"size is {known['size']}; expected a square")
-        colours = [float(value) for name in ("mean", "std") for value in known[name]]
-        if len(known["mean"]) != 3 or len(known["std"]) != 3 or min(colours[3:]) <= 0:
-            raise WrongError(f"mean is {known['mean']}, std {known['std']}; expected three numbers each, std above 0")
-        if known["interpolation"] not in INTERPOLATIONS:
-            raise WrongError(f"interpolation is {known['interpolation']}; known: {', '.join(INTERPOLATIONS)}")
-        if not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
-            raise WrongError("model_cfg lacks embed_dim, vision_cfg or text_cfg")
-    return config, known
 
 
 def ready(

@@ -22,7 +22,8 @@ from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.networks.sources import load_network, save_weights, with_weights
 from emobench.params import Params
-from emobench.stored import existing, read_table
+from emobench.stored import existing
+from emobench.stored_tables import read_table
 from emobench.vocabulary.card import load_vocabulary
 from emobench.weights import read_state
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
-from emobench.stored import array_digest, read_array, read_json, read_table, unusable
+from emobench.stored import array_digest, read_array, read_json, unusable
+from emobench.stored_tables import read_table
 
 IDS = "prediction_ids.json"
 

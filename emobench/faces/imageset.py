@@ -13,7 +13,8 @@ import pandas as pd
 
 from emobench.errors import UserError, unknown_name
 from emobench.faces.card import DatasetCard, check_images, images_digest, read_card
-from emobench.stored import existing, read_array, read_table
+from emobench.stored import existing, read_array
+from emobench.stored_tables import read_table
 from emobench.vocabulary import SPLITS
 from emobench.vocabulary.class_names import BASIC
 

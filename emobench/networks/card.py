@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from emobench.errors import unknown_name
-from emobench.stored import WrongError, checked, read_json, reading
+from emobench.quantities import WrongError
+from emobench.stored import checked, read_json, reading
 
 FILE = "network.json"
 

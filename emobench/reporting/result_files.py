@@ -17,7 +17,8 @@ from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
 from emobench.params import Params
-from emobench.stored import read_arrays, read_json, read_table
+from emobench.stored import read_arrays, read_json
+from emobench.stored_tables import read_table
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
 

@@ -13,7 +13,7 @@ from emobench.files import write_array, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.networks.sources import load_network, save_weights
 from emobench.params import Params
-from emobench.stored import read_table
+from emobench.stored_tables import read_table
 from emobench.vocabulary.card import load_vocabulary
 
 
