@@ -85,8 +85,8 @@ def _check_together(params: Params) -> None:
     """Checks what no single key shows."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", params.name) or params.name in TAKEN:
         raise UserError(
-            f"params: name is {params.name[:120]!r}; expected at most 100 small letters, digits, '_' and '-', "
-            f"and not {' or '.join(TAKEN)}"
+            f"params: name is {params.name[:120]!r}; expected small letters, digits, '_' and '-', 100 at most, and not "
+            f"{' or '.join(TAKEN)}"
         )
     if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
         raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")

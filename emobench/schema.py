@@ -38,6 +38,15 @@ def integer(low: int, high: int = MOST) -> Any:
     return Annotated[Int, Field(ge=low, le=high)]
 
 
+class _Beyond:
+    """Marks a bound that is beyond all reason: it is told only to who goes past it."""
+
+
+def count(low: int, beyond: int) -> Any:
+    """The type of an integer from ``low``, of which ``beyond`` would take all memory or time there is."""
+    return Annotated[Int, Field(ge=low, le=beyond), _Beyond]
+
+
 def real(low: float | None = None, high: float | None = None) -> Any:
     """The type of a finite number in [low, high]."""
     return Annotated[Float, Field(ge=low, le=high)]
@@ -150,8 +159,10 @@ _NAMES = {str: "str", bool: "bool", int: "int", float: "float"}
 def _range(hint: Any, value: Any) -> str:
     """The range of an annotated number: ``0 to 1``, or ``2 to inf``."""
     bounds: dict[str, float] = {}
+    beyond = _Beyond in getattr(hint, "__metadata__", ())
     for one in getattr(hint, "__metadata__", ()):
         for constraint in [one, *getattr(one, "metadata", ())]:
             bounds |= {name: getattr(constraint, name) for name in ("ge", "le") if hasattr(constraint, name)}
     high = bounds.get("le")
-    return f"{bounds.get('ge', '-inf')} to {'inf' if high is None or high == MOST >= value else high}"
+    unsaid = high is None or ((beyond or high == MOST) and value <= high)
+    return f"{bounds.get('ge', '-inf')} to {'inf' if unsaid else high}"

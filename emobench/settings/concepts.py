@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Str, integer, real, settings
+from emobench.schema import Bool, Str, count, integer, real, settings
 from emobench.settings.data import Augment
 from emobench.settings.network import Precision
 
@@ -18,11 +18,11 @@ class ClipTraining:
     image_width: integer(8, 10**5)
     text_width: integer(8, 10**5)
     text_layers: integer(1, 1000)
-    epochs: integer(1, 10**5)
-    batch_size: integer(2, 10**6)
+    epochs: count(1, 10**5)
+    batch_size: count(2, 10**6)
     max_lr: real(0)
     weight_decay: real(0)
-    captions: integer(1, 10**5)
+    captions: count(1, 10**5)
     emotion_captions: real(0, 1)
     precision: Precision
     augment: Augment
@@ -34,7 +34,7 @@ class _Prompted:
 
     input: Str
     prompts: list[Str]
-    batch_size: integer(1, 10**6)
+    batch_size: count(1, 10**6)
 
 
 @settings

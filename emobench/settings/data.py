@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Str, integer, real, settings
+from emobench.schema import Bool, Str, count, integer, real, settings
 
 
 @settings
 class Drawn:
     """How many synthetic faces, and how often their label is drawn anew."""
 
-    train: integer(1, 10**7)
-    val: integer(1, 10**7)
-    test: integer(1, 10**7)
+    train: count(1, 10**7)
+    val: count(1, 10**7)
+    test: count(1, 10**7)
     label_noise: real(0, 1)
 
 

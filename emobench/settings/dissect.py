@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from emobench.schema import Float, integer, real, settings
+from emobench.schema import Float, count, integer, real, settings
 
 SimilarityFn = Literal["soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed"]
 SIMILARITY_FNS = get_args(SimilarityFn)
@@ -51,13 +51,13 @@ class Dissect:
     similarity_fns: list[SimilarityFn]
     probe: Literal["train_unique", "train", "val", "test"]
     tau: Float
-    top_images: integer(1, 10**4)
-    null_draws: integer(100, 10**8)
+    top_images: count(1, 10**4)
+    null_draws: count(100, 10**8)
     fdr: real(0, 1)
     active_share: real(0, 1)
     present_share: real(0, 1)
-    resamples: integer(0, 10**4)
-    coherence_images: integer(2, 10**4)
+    resamples: count(0, 10**4)
+    coherence_images: count(2, 10**4)
     soft_wpmi: SoftWpmi
     wpmi: Wpmi
     rank_reorder: RankReorder

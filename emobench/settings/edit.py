@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from emobench.schema import Float, Str, integer, real, settings
+from emobench.schema import Float, Str, count, integer, real, settings
 from emobench.settings.dissect import SimilarityFn
 
 SearchKind = Literal["free", "descriptions", "interpretable"]
@@ -23,8 +23,8 @@ class Controls:
     A kind stops once its draws rule an improvement out, but not before ``least`` of them; never if ``least`` >= draws.
     """
 
-    draws: integer(0, 10**7)
-    least: integer(0, 10**7)
+    draws: count(0, 10**7)
+    least: count(0, 10**7)
 
 
 @settings
@@ -42,9 +42,9 @@ class Search:
     images: integer(0)
     penalties: list[real(0)]
     exponents: list[real(0, 4)]
-    folds: integer(2, 1000)
-    steps: integer(1, 10**6)
-    batch_size: integer(1, 10**6)
+    folds: count(2, 1000)
+    steps: count(1, 10**6)
+    batch_size: count(1, 10**6)
     learning_rate: real(0, 1)
 
 
@@ -74,5 +74,5 @@ class Edit:
     controls: Controls
     search: Search
     memory_gib: real(0.05)
-    jobs: integer(1, 1024)
+    jobs: count(1, 1024)
     scheduler: Str

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Float, Str, integer, real, settings
+from emobench.schema import Bool, Float, Str, count, integer, real, settings
 from emobench.settings.data import Augment
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -44,8 +44,8 @@ class Picture:
 class NetworkTraining:
     """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken."""
 
-    epochs: integer(1, 10**5)
-    batch_size: integer(2, 10**6)
+    epochs: count(1, 10**5)
+    batch_size: count(2, 10**6)
     max_lr: real(0)
     momentum: real(0, 1)
     weight_decay: real(0)
@@ -106,6 +106,6 @@ class Record:
 
     pool: Literal["avg", "max"]
     tokens: Literal["mean", "cls"]
-    batch_size: integer(1, 10**6)
+    batch_size: count(1, 10**6)
     untrained: Bool
     noise: real(0, 1)

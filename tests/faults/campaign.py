@@ -22,10 +22,6 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
 import disks
 import keys
 import numpy as np
@@ -211,6 +207,7 @@ def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path) -> list[O
 
 def prepared() -> None:
     """Imports all that the stages import, and lets what is compiled be compiled: forked processes have it then."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     import torch
 
     from emobench.progress import SPEAKER

@@ -168,8 +168,12 @@ def _any_of(arrays: dict, rng: np.random.Generator, change: Callable[[np.ndarray
     return arrays | {name: change(arrays[name])}
 
 
+def _without(arrays: dict, name: str) -> dict:
+    return {other: value for other, value in arrays.items() if other != name}
+
+
 ARRAYS: dict[str, Mutation] = {
-    "one less": _npz(lambda arrays, rng: {n: v for n, v in arrays.items() if n != sorted(arrays)[int(rng.integers(len(arrays)))]}),
+    "one less": _npz(lambda arrays, rng: _without(arrays, sorted(arrays)[int(rng.integers(len(arrays)))])),
     "vectors reversed": _npz(lambda arrays, rng: _any_of(arrays, rng, lambda value: value[::-1], "f")),
     "names reversed": _npz(lambda arrays, rng: _any_of(arrays, rng, lambda value: value[::-1], "U")),
     "half of one": _npz(lambda arrays, rng: _any_of(arrays, rng, lambda value: value[: len(value) // 2], "fU")),

@@ -49,7 +49,8 @@ def _child(arguments: list[str], folder: Path, out: Path, err: Path, before: Cal
         for path, stream in ((out, 1), (err, 2)):
             opened = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
             os.dup2(opened, stream)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False, buffering=1)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         before()
