@@ -17,7 +17,8 @@ from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
 from emobench.params import Params
-from emobench.stored import read_arrays, read_json
+from emobench.reporting.metric_forms import FORMS, ClipFacts, check_metrics
+from emobench.stored import read_arrays, read_json, reading
 from emobench.stored_tables import read_table
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
@@ -114,12 +115,19 @@ class ResultFiles:
     @cached_property
     def clip_model(self) -> dict[str, Any]:
         """What the CLIP is and whether it saw labels or annotations."""
-        return read_json(self.layout.models / "clip" / "clip.json", "clip")
+        path = self.layout.models / "clip" / "clip.json"
+        read_json(path, "clip", ClipFacts)
+        return read_json(path, "clip")
 
     def metrics(self, name: str) -> dict[str, Any]:
         """A metrics file of the reports folder: audit, network, clip, dissect, held_out or compare."""
         stage = {"audit": "prepare", "held_out": "dissect"}.get(name, name)
-        return read_json(self.layout.reports / f"{name}.json", stage)
+        path = self.layout.reports / f"{name}.json"
+        read_json(path, stage, FORMS.get(name, dict))
+        values = read_json(path, stage)
+        with reading(path, stage):
+            check_metrics(values)
+        return values
 
     def precision(self, name: str) -> str:
         """In which precision the network or the clip was trained; results of earlier versions don't tell."""
