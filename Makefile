@@ -38,6 +38,10 @@ repro: setup ## Run the benchmark in params.yaml: all stages that are not up to 
 test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+.PHONY: faults
+faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count (FAULTS: options)
+	@$(BIN)/python tests/faults/campaign.py $(FAULTS)
+
 .PHONY: test-browser
 test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of make test)
 	@$(BIN)/python -m pytest -q -rs tests/browser

@@ -1,14 +1,15 @@
 """The command line. Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
 
-Exit codes: 0 fine, 1 a mistake of the user's (one line on standard error), 2 wrong usage (click's own), 3 a regression
-(``diff`` found an accuracy that fell by more than luck explains).
+Exit codes: 0 fine; 1 a mistake of the user's, a full disk, no memory left, or an interrupt (one line on standard error,
+as always); 2 wrong usage (click's own); 3 a regression (``diff`` found an accuracy that fell by more than luck
+explains); 70 an error that nobody foresaw; 143 ended by SIGTERM.
 """
 
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from emobench import __version__
 from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
 from emobench.errors import UserError
+from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
 from emobench.progress import working
 
@@ -38,26 +40,36 @@ STAGES = {
 
 
 class OneLineErrors(click.Group):
-    """Turns mistakes of the user's, a full disk and an interrupt into one line and an exit code."""
+    """Turns whatever goes wrong into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
         try:
-            return super().invoke(ctx)
-        except UserError as error:
-            message = str(error)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-                raise
-            where = f": {error.filename}" if error.filename else ""
-            message = f"can't write, {str(error.strerror).lower()}{where}; nothing half-written was kept"
-        except KeyboardInterrupt:
-            message = "interrupted; run it again to go on"
-        click.echo(f"emobench: {' '.join(message.split())}", err=True)
-        raise SystemExit(1)
+            with heeding_sigterm():
+                result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except BaseException as error:
+            message, code = told(error)
+        with suppress(OSError, ValueError):  # where nobody listens, the exit code says it
+            click.echo(f"emobench: {' '.join(message.split())}", err=True)
+        _forget_output()
+        raise SystemExit(code)
 
 
-EPILOG = """Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage, 3 a regression found by diff.
+def _forget_output() -> None:
+    """Lets Python end without another try to write what standard output could not take."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+EPILOG = """Exit codes: 0 fine, 1 a mistake of yours, a full disk, no memory left or an interrupt (told in one line), 2
+wrong usage, 3 a regression found by diff, 70 an error that nobody foresaw (EMOBENCH_TRACEBACK=1 shows it), 143 SIGTERM.
 
 Completion of commands, presets and benchmarks: eval "$(emobench completion bash)" in ~/.bashrc; also zsh and fish.
 """
@@ -171,17 +183,21 @@ def networks(names: tuple[str, ...], form: str) -> None:
 def diff(before: str, after: str, patterns: tuple[str, ...], form: str, level: float) -> None:
     """Tell what moved from A to B, and exit with code 3 if an accuracy got worse by more than luck explains.
 
+    Usual metrics that A has and B lacks are an error, exit code 1.
+
     A and B are report folders (reports/demo), git revisions (HEAD~1), or MLflow runs (an id, or runs:/ID). Where the
     predictions of both on the same images are at hand, the test is McNemar's, image by image, and intervals are paired
     bootstrap ones; elsewhere the accuracies are tested as independent proportions. Without --metric these are compared
     on test: accuracy, balanced accuracy, macro F1, NLL and ECE of the baseline, the chosen and the paper's edit.
     """
-    from emobench.comparison.diff import compare, source
+    from emobench.comparison.diff import compare, lost_in_words, source
 
     compared = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
     click.echo(compared.text(form))
     if compared.regression:
         raise SystemExit(3)
+    if compared.lost:
+        raise UserError(lost_in_words(compared))
 
 
 @main.command()
@@ -220,5 +236,8 @@ def ui(port: int) -> None:
     """Open the MLflow UI on the benchmark's store, bound to the loopback address."""
     from emobench.tracking.tracker import store_uri
 
-    arguments = ["ui", "--backend-store-uri", store_uri(Path()), "--host", "127.0.0.1", "--port", str(port)]
+    uri = store_uri(Path())
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"the store is a server with a UI of its own; open {uri} in a browser")
+    arguments = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])

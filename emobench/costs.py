@@ -113,9 +113,19 @@ def latest(layout: Layout) -> list[dict[str, Any]]:
     row of an earlier version has empty cells.
     """
     path: Path = layout.artifacts.parent / FILE
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows = [row for row in map(_row, lines) if row.keys() >= {"stage", "benchmark", "seconds"}]
     found = {row["stage"]: row for row in rows if row["benchmark"] == layout.name}
     return [{name: row.get(name, "") for name in COLUMNS} for row in found.values()]
+
+
+def _row(line: str) -> dict[str, Any]:
+    """A line's values; none of one that a killed run left torn."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def lines(rows: list[dict[str, Any]], form: str) -> list[str]:

@@ -14,6 +14,11 @@ from emobench.settings.network import Device, Network, Record, file_of
 from emobench.settings.results import Compare, Report, Track
 from emobench.vocabulary import check_set_names, set_label
 
+MOST = 10**6
+"""Bytes of a params.yaml."""
+TAKEN = ("raw",)
+"""Names of folders in data/ that are no benchmark's."""
+_LEADING_ZERO = re.compile(r"^\s*(?:- )?([\w.]+): ([-+]?0\d[\d_]*)\s*(?:#.*)?$", re.MULTILINE)
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""
 
@@ -23,7 +28,7 @@ class Params:
     """All of params.yaml."""
 
     name: Str
-    seed: Annotated[Int, within(0)]
+    seed: Annotated[Int, within(0, 2**62)]
     device: Device
     data: Data
     annotate: Annotate
@@ -44,12 +49,13 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises:
         UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
     """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo")
+    if not path.is_file() or path.stat().st_size > MOST:
+        raise UserError(f"{path} is no text file of at most {MOST:,} bytes; expected a benchmark's params")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo"
-        ) from None
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     return read_params(text, str(path))
@@ -63,8 +69,14 @@ def read_params(text: str, where: str) -> Params:
     try:
         # YAML 1.2, as DVC writes it: 1e-05 is a number there, a text in YAML 1.1.
         values = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+    # RecursionError: nested too deep; the others: what ruamel meets in values such as 2026-99-99.
+    except (YAMLError, RecursionError, ValueError, AttributeError, TypeError, LookupError) as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    if octal := _LEADING_ZERO.search(text):
+        raise UserError(
+            f"{where}: {octal[1]} is {octal[2]}, which some readers of YAML take for an octal number; expected one "
+            "without leading zeros"
+        )
     params = parse(Params, values)
     _check_together(params)
     return params
@@ -72,8 +84,13 @@ def read_params(text: str, where: str) -> Params:
 
 def _check_together(params: Params) -> None:
     """Checks what no single key shows."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", params.name):
-        raise UserError(f"params: name is {params.name!r}; expected small letters, digits, '_' and '-'")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", params.name) or params.name in TAKEN:
+        raise UserError(
+            f"params: name is {params.name[:120]!r}; expected small letters, digits, '_' and '-', 100 at most, and not "
+            f"{' or '.join(TAKEN)}"
+        )
+    if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
+        raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")
     check_set_names(params.concept_sets)
     labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:

@@ -42,6 +42,17 @@ def within(low: float | None = None, high: float | None = None) -> Any:
     return Field(ge=low, le=high)
 
 
+BEYOND = {"beyond": True}
+
+
+def count(low: int, beyond: int) -> Any:
+    """What annotates an integer (``Int``) from ``low`` on, of which ``beyond`` would take all memory or time there is.
+
+    That bound is told only to who goes past it.
+    """
+    return Field(ge=low, le=beyond, json_schema_extra=dict(BEYOND))
+
+
 class Mistakes(UserError):
     """Several mistakes, a line each; as one line it is the first, and how many there are."""
 
@@ -149,8 +160,10 @@ _NAMES = {str: "str", bool: "bool", int: "int", float: "float"}
 def _range(hint: Any, value: Any) -> str:
     """The range of an annotated number: ``0 to 1``, or ``2 to inf``."""
     bounds: dict[str, float] = {}
+    beyond = any(getattr(one, "json_schema_extra", None) == BEYOND for one in getattr(hint, "__metadata__", ()))
     for one in getattr(hint, "__metadata__", ()):
         for constraint in [one, *getattr(one, "metadata", ())]:
             bounds |= {name: getattr(constraint, name) for name in ("ge", "le") if hasattr(constraint, name)}
     high = bounds.get("le")
-    return f"{bounds.get('ge', '-inf')} to {'inf' if high is None or high == MOST >= value else high}"
+    unsaid = high is None or ((beyond or high == MOST) and value <= high)
+    return f"{bounds.get('ge', '-inf')} to {'inf' if unsaid else high}"

@@ -19,6 +19,11 @@ from emobench.errors import UserError
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "network", "weights")
 PREFIXES = ("module.", "_orig_mod.")
 """Of DataParallel and torch.compile; never a network's own."""
+# torch raises whatever its unpickler meets in a file that is torn or not its own, an OSError among it.
+_UNREADABLE = (
+    SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError,
+    AttributeError, AssertionError, UnicodeError, OverflowError,
+)  # fmt: skip
 SAVE_STATE = "save its state dict instead: torch.save(model.state_dict(), FILE)"
 NUMPY_NUMBERS: list[Any] = [
     np.dtype,
@@ -57,6 +62,29 @@ def read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
     return state
 
 
+CHECKPOINT = ("model", "optimizer", "schedule", "history", "best")
+
+
+def kept_state(path: Path, device: str) -> dict[str, Any] | None:
+    """What an interrupted training kept (CHECKPOINT); None if nothing is there.
+
+    A file that is torn, or no such checkpoint, is set aside, which is said: the training begins anew.
+    """
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if set(CHECKPOINT) <= set(state):
+            return state
+        reason = "it is no checkpoint"
+    except _UNREADABLE as error:
+        reason = type(error).__name__
+    aside = path.with_suffix(".torn")
+    path.replace(aside)
+    print(f"{path} can't be read ({reason}): set aside as {aside.name}; beginning anew", file=sys.stderr)
+    return None
+
+
 def fitted_state(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The state dict in the form of the one that is wanted: a common prefix off, missing counters filled in.
 
@@ -72,8 +100,16 @@ def fitted_state(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.T
         for name, value in wanted.items()
         if name.endswith("num_batches_tracked") and name not in state
     }
-    known = {name: value.to(wanted[name].dtype) if name in wanted else value for name, value in state.items()}
+    known = {
+        name: value.to(wanted[name].dtype) if name in wanted and _kind(value) == _kind(wanted[name]) else value
+        for name, value in state.items()
+    }
     return known | counters
+
+
+def _kind(value: torch.Tensor) -> tuple[bool, bool]:
+    """Only numbers of one kind are made into each other: integers or complex ones are no weights."""
+    return value.is_floating_point(), value.is_complex()
 
 
 def differences(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str:
@@ -86,8 +122,15 @@ def differences(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Te
             for name, value in wanted.items()
             if name in state and state[name].shape != value.shape
         ],
+        "values that are no floating-point numbers": [
+            f"{name} {state[name].dtype}"
+            for name, value in wanted.items()
+            if name in state and value.is_floating_point() and not state[name].is_floating_point()
+        ],
         "values that are not finite": [
-            name for name in wanted if name in state and not torch.isfinite(state[name].float()).all()
+            name
+            for name in wanted
+            if name in state and not state[name].is_complex() and not torch.isfinite(state[name].float()).all()
         ],
     }
     return "; ".join(
@@ -117,8 +160,7 @@ def _content(path: Path, key: str) -> Any:
             what = f"{path} is a pickle of whole objects ({found[1]}), and reading it could run code"
             raise UserError(f"{what}; {SAVE_STATE}") from None
         raise UserError(f"{path} is not a weights file (UnpicklingError); {_expected(key)}") from None
-    # torch raises whatever its unpickler meets in a file that is torn or not its own, an OSError among it.
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} is not a weights file ({type(error).__name__}); {_expected(key)}") from None
 
 

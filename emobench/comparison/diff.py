@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +19,29 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportions
 from emobench.comparison import mlflow_runs as run_sides
 from emobench.comparison import reports as sides
 from emobench.comparison.listing import listing
+from emobench.comparison.metric_names import MEASURED, NETWORKS, place_of, wanted_metric
 from emobench.comparison.reports import Side, Source
 from emobench.errors import UserError
 from emobench.functional.paired import mcnemar, paired_bootstrap
-from emobench.reporting.results import IMAGE_SETS
 from emobench.tracking.tracker import store_uri
 
 DRAWS, SEED = 2000, 0
 COLUMNS = ("benchmark", "metric", "before", "after", "difference", "low", "high", "p", "test")
-NETWORKS = {"baseline": "baseline", "chosen": "chosen edit", "paper": "paper's edit"}
-HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})/?")
-MEASURED = re.compile(rf"(?:(baseline|chosen|paper)_)?({'|'.join(sorted(IMAGE_SETS, key=len, reverse=True))})_(.+)")
-"""Name of a network, image set and metric; a run of one network doesn't name it."""
 
 
 @dataclass
 class Comparison:
     """What was compared, and how it differs.
 
-    ``rows``: a metric that moved (see COLUMNS); ``notes``: what else is to be said; ``regression``: whether an accuracy
-    got worse; ``compared`` counts the metrics, moved or not.
+    ``lost``: what the reports before have and those after lack; ``rows``: a metric that moved (see COLUMNS);
+    ``notes``: what else is to be said; ``regression``: whether an accuracy got worse; ``compared`` counts the metrics,
+    moved or not.
     """
 
     before: str
     after: str
+    lost: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     regression: bool = False
@@ -74,6 +71,7 @@ class Comparison:
         """All of it for a program. Without a test, low, high, p and test are null."""
         rows = [{name: row.get(name) for name in COLUMNS} for row in self.rows]
         head = {"from": self.before, "to": self.after, "compared": self.compared, "regression": self.regression}
+        head |= {"lost": self.lost}
         return head | {"differences": rows, "notes": self.notes}
 
     def _for_people(self) -> list[dict[str, Any]]:
@@ -129,37 +127,37 @@ def compare(before: Source, after: Source, *, patterns: Sequence[str] = (), leve
     """
     result, hidden = Comparison(before.words, after.words), 0
     for pair in _pairs(before, after, level, result):
-        common = sorted(pair.before.metrics.keys() & pair.after.metrics.keys(), key=_place)
-        wanted = [name for name in common if _wanted(name, patterns)]
+        common = sorted(pair.before.metrics.keys() & pair.after.metrics.keys(), key=place_of)
+        wanted = [name for name in common if wanted_metric(name, patterns)]
         # A dissection's run has none of the usual metrics.
         wanted = common if not wanted and not patterns else wanted
         result.compared += len(wanted)
+        if before.whole and after.whole:
+            gone = pair.before.metrics.keys() - pair.after.metrics.keys()
+            usual = [
+                name
+                for name in sorted(gone, key=place_of)
+                if MEASURED.fullmatch(name) and wanted_metric(name, patterns)
+            ]
+            result.lost += [f"{pair.benchmark}: {name}" for name in usual]
         for name in (name for name in wanted if pair.moved(name)):
             result.rows.append(pair.row(name, result))
         hidden += sum(pair.moved(name) for name in common if name not in wanted)
     if not result.compared:
+        if result.lost:
+            raise UserError(lost_in_words(result))
         what = f"no metric of both is named {' or '.join(patterns)}" if patterns else "no metric in common"
-        known = sorted({name for side in before.sides.values() for name in side.metrics if _wanted(name, ())})
+        known = sorted({name for side in before.sides.values() for name in side.metrics if wanted_metric(name, ())})
         raise UserError(f"{before.words} and {after.words}: {what}; known, among others: {', '.join(known) or 'none'}")
     if hidden:
         result.note(f"{hidden} other metrics moved too; --metric '*' shows them")
     return result
 
 
-def _wanted(name: str, patterns: Sequence[str]) -> bool:
-    if patterns:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-    measured = MEASURED.fullmatch(name)
-    usual = bool(measured and measured[2] == "test" and measured[3] in HEADLINES)
-    return usual or name.startswith(("clip_", "held_out_"))
-
-
-def _place(name: str) -> tuple[int, int, int, str]:
-    """The order of metrics: by network, image set, and how usual the metric is; the others after them by name."""
-    if not (measured := MEASURED.fullmatch(name)):
-        return len(NETWORKS), 0, 0, name
-    usual = HEADLINES.index(measured[3]) if measured[3] in HEADLINES else len(HEADLINES)
-    return [*NETWORKS, None].index(measured[1]), list(IMAGE_SETS).index(measured[2]), usual, name
+def lost_in_words(compared: Comparison) -> str:
+    """The line on what is missing after."""
+    more = f" and {len(compared.lost) - 4} more" if len(compared.lost) > 4 else ""
+    return f"{compared.after} lacks what {compared.before} has: {', '.join(compared.lost[:4])}{more}"
 
 
 def _pairs(before: Source, after: Source, level: float, result: Comparison) -> list["_Pair"]:
@@ -171,6 +169,7 @@ def _pairs(before: Source, after: Source, level: float, result: Comparison) -> l
         pairs = [
             _Pair(name, side, after.sides[name], level) for name, side in before.sides.items() if name in after.sides
         ]
+        result.lost += [f"benchmark {name}" for name in sorted(before.sides.keys() - after.sides.keys())]
         for name in sorted(before.sides.keys() ^ after.sides.keys()):
             result.note(f"benchmark {name} is only in {(before if name in before.sides else after).words}")
     if not pairs:

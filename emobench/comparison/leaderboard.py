@@ -141,13 +141,16 @@ def _limited(folder: Path) -> bool:
     path = folder / "compare.json"
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")).get("limited")) if path.is_file() else False
-    except ValueError:
+    except (ValueError, AttributeError, RecursionError):
         raise UserError(f"{path} is not valid JSON; remove it and run dvc repro compare") from None
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no csv table ({error}); remove it and run dvc repro report") from None
     if not rows or not {"config_id", "images", "arm"} <= rows[0].keys() or None in rows[-1].values():
         raise UserError(f"{path} is empty or cut short; remove it and run dvc repro report")
     return rows

@@ -9,6 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from emobench.files import safe_cell
+
 TABLE_STYLES = {"table": "simple", "md": "github"}
 
 
@@ -35,7 +37,8 @@ def listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: str
         return json.dumps([dict(zip(columns, row, strict=True)) for row in cells], indent=2)
     if form == "csv":
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *cells])
+        safe = ([safe_cell(cell) for cell in row] for row in cells)
+        csv.writer(text, lineterminator="\n").writerows([columns, *safe])
         return text.getvalue().removesuffix("\n")
     return tabulate([[_shown(cell) for cell in row] for row in cells], columns, TABLE_STYLES[form], **_layout(cells))
 

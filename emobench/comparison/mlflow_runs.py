@@ -24,7 +24,7 @@ def of_run(run_id: str, uri: str) -> Source:
     try:
         run = client.get_run(run_id)
         benchmark = client.get_experiment(run.info.experiment_id).name
-        return Source(f"MLflow run {run.info.run_name} ({run_id[:7]})", {benchmark: _run_side(client, run)})
+        return Source(f"MLflow run {run.info.run_name} ({run_id[:7]})", {benchmark: _run_side(client, run)}, False)
     except MlflowException as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"MLflow run {run_id} can't be read ({reason})") from None

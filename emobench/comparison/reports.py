@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Source:
-    """Something with results: what it is in words, and its benchmarks by name."""
+    """Something with results: in words, and its benchmarks by name; ``whole``: with all that reports hold."""
 
     words: str
     sides: dict[str, Side] = field(default_factory=dict)
+    whole: bool = True
 
 
 def of_folder(folder: Path) -> Source:
@@ -137,19 +139,32 @@ def _benchmark(name: str, report: Reader, stored: Reader) -> Side:
     """A benchmark from its small report files, and from its predictions if they belong to them."""
     baseline, compare = _json(name, "network", report), _json(name, "compare", report)
     networks = {"baseline": "baseline"}
-    networks |= {short: compare[key]["config_id"] for short, key in EDITS.items() if key in compare}
+    with _named("compare.json", name):
+        networks |= {short: str(compare[key]["config_id"]) for short, key in EDITS.items() if key in compare}
     metrics = _flat("baseline", {images: baseline[images] for images in IMAGE_SETS if images in baseline})
-    for row in csv.DictReader(io.StringIO((report("configs.csv") or b"").decode())):
-        for short in (short for short in EDITS if networks.get(short) == row["config_id"]):
-            measured = {key: value for key, value in row.items() if key not in NO_METRIC}
-            metrics |= _flat(f"{short}_{row['images']}", measured)
+    with _named("configs.csv", name):
+        for row in csv.DictReader(io.StringIO((report("configs.csv") or b"").decode())):
+            for short in (short for short in EDITS if networks.get(short) == row["config_id"]):
+                measured = {key: value for key, value in row.items() if key and key not in NO_METRIC}
+                metrics |= _flat(f"{short}_{row['images']}", measured)
     for other in OTHERS:
         metrics |= _flat(other, _json(name, other, report))
-    sizes = {images: int(baseline[images]["images"]) for images in IMAGE_SETS if images in baseline}
+    with _named("network.json", name):
+        sizes = {images: int(baseline[images]["images"]) for images in IMAGE_SETS if images in baseline}
     found, why = _answers(name, stored)
     if found is not None and not agrees(found, networks, metrics):
         found, why = None, "the predictions at hand are of other results than these reports"
     return Side(metrics, sizes, networks, found, why, bool(baseline.get("limited")))
+
+
+@contextmanager
+def _named(file: str, name: str) -> Iterator[None]:
+    """Tells what a report file of another form raises in one line that names it."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, csv.Error) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        raise UserError(f"{file} of benchmark {name} is not of its form ({what})") from None
 
 
 def _answers(name: str, stored: Reader) -> tuple[Answers | None, str]:
@@ -170,7 +185,7 @@ def _json(name: str, metrics: str, report: Reader) -> dict[str, Any]:
         file, content = f"{EARLIER[metrics]}.json", report(f"{EARLIER[metrics]}.json")
     try:
         values = json.loads(content or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise UserError(f"{file} of benchmark {name} is not valid JSON")
@@ -197,7 +212,7 @@ def _flat(above: str, values: Mapping[str, Any]) -> dict[str, float]:
             elif not isinstance(value, bool | None | list):
                 try:
                     number = float(value)
-                except ValueError:
+                except (ValueError, TypeError, OverflowError):
                     continue
                 if abs(number) < float("inf"):
                     yield f"{prefix}_{key}", number

@@ -17,6 +17,7 @@ from emobench.concepts.landmarks import find_landmarks
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.registry import Registry
+from emobench.stored_tables import in_order, read_table
 from emobench.vocabulary import concept_set
 from emobench.vocabulary.card import Vocabulary
 from emobench.vocabulary.reading import words
@@ -48,6 +49,18 @@ def annotate(imageset: ImageSet, vocabulary: Vocabulary, source: str, *, given: 
     return pd.DataFrame({"image_id": imageset.index["image_id"].to_numpy(), **scores})
 
 
+def load_annotations(folder: Path, imageset: ImageSet) -> pd.DataFrame:
+    """Reads what :func:`annotate` made: a row an image in index order, a column a concept.
+
+    Raises:
+        UserError: the table is missing, not such a table, or not of these images.
+    """
+    path = folder / "annotations.parquet"
+    table = read_table(path, made_from={"images": imageset.digest()})
+    table = in_order(table, "image_id", imageset.index["image_id"], path, "annotate")
+    return table.drop(columns="image_id")
+
+
 @SOURCES.register("none")
 def _none(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -> dict[str, np.ndarray]:
     """Nothing is measured."""
@@ -57,7 +70,7 @@ def _none(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
 @SOURCES.register("truth")
 def _truth(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -> dict[str, np.ndarray]:
     """The values that the synthetic faces were drawn from."""
-    table = pd.read_parquet(given) if given.is_file() else pd.DataFrame()
+    table = read_table(given) if given.is_file() else pd.DataFrame()
     if not set(EXPRESSIONS) <= set(table):
         raise UserError(
             f"annotate.source 'truth': {given} holds no truth about these images; "

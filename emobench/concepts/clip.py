@@ -4,7 +4,6 @@ The folder holds ``open_clip_config.json`` and ``open_clip_model.safetensors`` (
 ``local-dir:FOLDER``) and ``clip.json``, what is known about the model's origin (see ``Origin``).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,20 +12,22 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from emobench.concepts.clip_config import FOREIGN, INTERPOLATIONS, read_config
 from emobench.concepts.tokenizing import Tokenizer, tokenizer_of
 from emobench.errors import UserError
 from emobench.faces.scaling import unit_range
-from emobench.files import write_json
+from emobench.files import file_digest, readable, write_json
 from emobench.progress import progress
-from emobench.weights import differences
+from emobench.stored import read_json, reading, unusable
+from emobench.weights import differences, read_state
 
 CONFIG, WEIGHTS, ORIGIN = "open_clip_config.json", "open_clip_model.safetensors", "clip.json"
+WRITTEN = "written_sha256"  # in ORIGIN: of the weights as they were written
 FULL_VOCABULARY = 49408
 """Tokens of open_clip's own tokenizer, CLIP's byte pairs."""
-INTERPOLATIONS = ("bicubic", "bilinear")
 TEXTS = 256
 """Texts a forward pass: a long list must not fill the memory."""
 
@@ -197,7 +198,8 @@ def save_clip(folder: Path, clip: ClipModel) -> None:
     # Cloned: safetensors refuses tensors that share memory.
     state = {name: value.detach().cpu().contiguous().clone() for name, value in clip.model.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    write_json(folder / ORIGIN, asdict(clip.origin))
+    readable(folder / WEIGHTS)
+    write_json(folder / ORIGIN, asdict(clip.origin) | {WRITTEN: file_digest(folder / WEIGHTS)})
     for name, content in getattr(clip.tokenizer, "files", {}).items():
         (folder / name).write_bytes(content)
 
@@ -211,15 +213,16 @@ def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
     for name in (CONFIG, WEIGHTS, ORIGIN):
         if not (folder / name).is_file():
             raise UserError(f"no {folder / name}; run the stage 'clip' first (dvc repro clip)")
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, preprocess = content["model_cfg"], content["preprocess_cfg"]
-        origin = Origin(**json.loads((folder / ORIGIN).read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: not written by the stage 'clip' ({error}); run it again") from None
-    model = build(config)
-    load_weights(model, load_file(folder / WEIGHTS), folder / WEIGHTS)
-    return ready(model, config, preprocess, origin, device, folder)
+    noted = read_json(folder / ORIGIN, "clip", called=FOREIGN)
+    origin = read_json(folder / ORIGIN, "clip", Origin, FOREIGN)
+    config, preprocess = read_config(folder / CONFIG)
+    if noted.get(WRITTEN, digest := file_digest(folder / WEIGHTS)) != digest:
+        raise unusable(folder / WEIGHTS, f"{ORIGIN} tells of other weights", "clip")
+    state = read_state(folder / WEIGHTS, "state_dict")
+    with reading(folder / CONFIG, "clip", FOREIGN):
+        model = build(config)
+        load_weights(model, state, folder / WEIGHTS)
+        return ready(model, config, preprocess, origin, device, folder)
 
 
 def ready(

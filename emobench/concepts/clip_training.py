@@ -24,6 +24,7 @@ from emobench.faces.scaling import unit_range
 from emobench.files import replacing
 from emobench.progress import progress
 from emobench.settings.concepts import ClipTraining
+from emobench.weights import kept_state
 
 CONTEXT_LENGTH = 24
 """Tokens of a caption: the longest composed ones have fewer."""
@@ -219,9 +220,8 @@ class ClipTrainer:
 
     def _resume(self, path: Path) -> None:
         """Takes up an interrupted run if its checkpoint is there."""
-        if not path.is_file():
+        if (state := kept_state(path, self.device)) is None:
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
         for name in ("model", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.history, self.best = state["history"], state["best"]

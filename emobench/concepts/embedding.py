@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from emobench.concepts.clip import ClipModel
+from emobench.files import new_array
 from emobench.progress import progress
 
 VECTORS, DONE = "image_embeddings.npy", "done"
@@ -27,10 +28,10 @@ def embed_all(clip: ClipModel, images: np.ndarray, batch_size: int, work: Path) 
     work.mkdir(parents=True, exist_ok=True)
     path, note = work / VECTORS, work / DONE
     shape = len(images), clip.config["embed_dim"]
-    done = int(note.read_text()) if note.is_file() and path.is_file() else 0
+    done = _done(note, path, shape)
     if not done:
         note.unlink(missing_ok=True)
-    stored = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float32, None if done else shape)
+    stored = np.lib.format.open_memmap(path, "r+") if done else new_array(path, shape)
     with progress(total=len(images), desc="embed images", unit="image") as bar:
         bar.update(done)
         # The bar's speed, and so its time left, counts from here.
@@ -44,3 +45,12 @@ def embed_all(clip: ClipModel, images: np.ndarray, batch_size: int, work: Path) 
                 note.write_text(str(start + batch_size))
     stored.flush()
     return path
+
+
+def _done(note: Path, path: Path, shape: tuple[int, int]) -> int:
+    """How many pictures are embedded already; none where what was kept is torn or of another form."""
+    try:
+        count, stored = int(note.read_text()), np.load(path, mmap_mode="r", allow_pickle=False)
+        return count if count >= 0 and stored.shape == shape and stored.dtype == np.float32 else 0
+    except (OSError, ValueError, EOFError):
+        return 0

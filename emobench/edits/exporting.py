@@ -1,7 +1,6 @@
 """Edited networks as weights: any configuration of configs.parquet, rebuilt and checked against its predictions."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from emobench.device import pick_device
 from emobench.edits.arms import configurations
 from emobench.edits.experiment import edit_target
 from emobench.edits.family import family
+from emobench.edits.results_on_disk import read_ids, read_predictions
 from emobench.errors import UserError, unknown_name
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import replacing
@@ -22,6 +22,8 @@ from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.networks.sources import load_network, save_weights, with_weights
 from emobench.params import Params
+from emobench.stored import existing
+from emobench.stored_tables import read_table
 from emobench.vocabulary.card import load_vocabulary
 from emobench.weights import read_state
 
@@ -61,7 +63,7 @@ def export_network(params: Params, layout: Layout, name: str, path: Path, *, che
     """
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no .safetensors file; expected a path that ends so")
-    configs = _table(layout, "configs", "edit")
+    configs = _table(layout, "configs")
     config_id = _config_id(configs, params, name)
     row = configs[configs["config_id"] == config_id].iloc[0]
     imageset = load_imageset(layout.data)
@@ -82,14 +84,8 @@ def edited_weights(network: Network, rows: Rows) -> dict[str, Tensor]:
     return state
 
 
-def _existing(path: Path, stage: str) -> Path:
-    if not path.is_file():
-        raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")
-    return path
-
-
-def _table(layout: Layout, name: str, stage: str) -> pd.DataFrame:
-    return pd.read_parquet(_existing(layout.artifacts / f"{name}.parquet", stage))
+def _table(layout: Layout, name: str, **made_from: str) -> pd.DataFrame:
+    return read_table(layout.artifacts / f"{name}.parquet", made_from=made_from)
 
 
 def _config_id(configs: pd.DataFrame, params: Params, name: str) -> str:
@@ -117,7 +113,7 @@ def _rebuilt(params: Params, layout: Layout, network: Network, imageset: ImageSe
     asked = {"layer": row["layer"], "concept_set": row["concept_set"], "similarity_fn": row["similarity_fn"]}
     arms = [] if row["arm"] == "baseline" else [row["arm"]]
     edit = dataclasses.replace(params.edit, arms=arms, **asked)
-    units, effects = _table(layout, "units", "dissect"), _table(layout, "unit_effects", "edit")
+    units, effects = (_table(layout, name, network=network.card.weights) for name in ("units", "unit_effects"))
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
     target = edit_target(edit, network, imageset, row["layer"], units, effects, concepts)
     for one in configurations(target):
@@ -131,7 +127,7 @@ def _rebuilt(params: Params, layout: Layout, network: Network, imageset: ImageSe
 
 def _searched(layout: Layout, config_id: str) -> Rows:
     """What a configuration that a search found does, from the scales that were kept; empty if it is no such."""
-    scales = read_state(_existing(layout.models / "search_scales.safetensors", "edit"), "scales")
+    scales = read_state(existing(layout.models / "search_scales.safetensors", "edit"), "scales")
     named = [(*name.rpartition("/")[::2], scale) for name, scale in scales.items()]
     return {layer: (scale, None) for name, layer, scale in named if name == config_id}
 
@@ -142,13 +138,11 @@ def _checked(params: Params, layout: Layout, network: Network, imageset: ImageSe
     Raises:
         UserError: an answer differs though its logits are no near tie.
     """
-    ids = json.loads(_existing(layout.artifacts / "prediction_ids.json", "edit").read_text())
-    if ids["images_digest"] != imageset.digest():
-        raise UserError(f"{layout.artifacts / 'predictions.npy'} belongs to another image set; run dvc repro edit")
-    preds = np.load(_existing(layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
-    wanted = torch.from_numpy(preds[ids["config_ids"].index(done.config_id)].astype(np.int64))
+    ids = read_ids(layout.artifacts, imageset)
+    preds = read_predictions(layout.artifacts, ids)
+    wanted = torch.from_numpy(preds[ids.config_ids.index(done.config_id)].astype(np.int64))
     edited = with_weights(network, read_state(path, "params")).to(pick_device(params.device))
-    logits = edited.logits(imageset.images, np.array(ids["image_rows"]))
+    logits = edited.logits(imageset.images, np.array(ids.image_rows))
     differing = logits.argmax(-1) != wanted
     gap = logits.max(-1).values - logits.gather(-1, wanted[:, None]).squeeze(-1)
     wrong = int((gap > NEAR_TIE * logits.abs().max(-1).values.clamp(min=1)).sum())

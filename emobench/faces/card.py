@@ -1,7 +1,6 @@
 """The data set's card, ``dataset.json``: written once by prepare, read by everyone who needs classes or sizes."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emobench.errors import UserError
 from emobench.files import write_json
+from emobench.stored import read_json, unusable
 from emobench.vocabulary import SPLITS
 
 FILE = "dataset.json"
+NO_CARD = "is no card of an image set"
 _BLOCK = 4096
 
 
@@ -81,10 +81,23 @@ def read_card(folder: Path) -> DatasetCard:
     Raises:
         UserError: it is missing or was not written by prepare.
     """
-    try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return DatasetCard(**{**values, "classes": tuple(values["classes"])})
-    except FileNotFoundError:
-        raise UserError(f"no {folder / FILE}; run the stage 'prepare' first (dvc repro prepare)") from None
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{folder / FILE} is no card of an image set; run the stage 'prepare' again") from None
+    card = read_json(folder / FILE, "prepare", DatasetCard, NO_CARD)
+    if len(set(card.classes)) < max(len(card.classes), 2) or set(card.counts) != set(SPLITS) or card.size < 1:
+        raise unusable(folder / FILE, f"classes {card.classes}, counts {card.counts}", "prepare", NO_CARD)
+    return card
+
+
+def check_images(folder: Path, images: np.ndarray, index: pd.DataFrame, card: DatasetCard) -> None:
+    """Expects the images and the index that the card tells of.
+
+    Raises:
+        UserError: they are others.
+    """
+    counts = index["split"].value_counts().to_dict()
+    if any(counts.get(split, 0) != count for split, count in card.counts.items()):
+        raise unusable(folder / "index.parquet", f"its splits are {counts}, {FILE} says {card.counts}", "prepare")
+    if not index["label"].isin(range(len(card.classes))).all():
+        raise unusable(folder / "index.parquet", f"it has labels beyond the {len(card.classes)} classes", "prepare")
+    if images_digest(images, index) != card.digest:
+        why = f"its pixels, or the ids and labels in index.parquet, are not those that {FILE} tells of"
+        raise unusable(folder / "images.npy", why, "prepare")

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from emobench.errors import UserError, unknown_name
-from emobench.faces.card import DatasetCard, images_digest, read_card
+from emobench.faces.card import DatasetCard, check_images, images_digest, read_card
+from emobench.stored import existing, read_array
+from emobench.stored_tables import read_table
 from emobench.vocabulary import SPLITS
 from emobench.vocabulary.class_names import BASIC
 
@@ -85,11 +87,10 @@ def load_imageset(folder: Path) -> ImageSet:
         UserError: a file is missing, or they disagree.
     """
     for name in ("images.npy", "index.parquet"):
-        if not (folder / name).is_file():
-            raise UserError(f"no {folder / name}; run the stage 'prepare' first (dvc repro prepare)")
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    index = pd.read_parquet(folder / "index.parquet")
-    if len(images) != len(index):
+        existing(folder / name, "prepare")
+    path, index = folder / "images.npy", read_table(folder / "index.parquet")
+    images = read_array(path, "prepare", dtype=None, shape=None)
+    if images.ndim and len(images) != len(index):
         raise UserError(f"{folder}: images.npy has {len(images)} images but index.parquet {len(index)} rows")
     card = read_card(folder)
     shape = (sum(card.counts.values()), card.size, card.size, *([card.channels] if card.channels > 1 else []))
@@ -97,4 +98,6 @@ def load_imageset(folder: Path) -> ImageSet:
         raise UserError(
             f"{folder}: images.npy is {images.dtype} {images.shape}, its card says uint8 {shape}; run prepare again"
         )
+    if {"label", "split"} <= set(index):
+        check_images(folder, images, index, card)
     return ImageSet(images, index, card)

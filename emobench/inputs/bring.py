@@ -14,6 +14,18 @@ from emobench.files import replacing
 RAW = Path("data/raw")
 
 
+def inside(root: Path, place: Path) -> Path:
+    """The place below the root.
+
+    Raises:
+        UserError: it leaves the repository, by its words or through a link to elsewhere.
+    """
+    path = root / place
+    if ".." in Path(place).parts or not path.parent.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{place} leaves the repository; nothing is written there")
+    return path
+
+
 def earlier(root: Path, *stems: str) -> Path | None:
     """What an earlier call brought under the first of these names that has something; relative to the root."""
     found = (path for stem in stems for path in _files_of(root, stem) if path.suffix != ".dvc")
@@ -35,7 +47,7 @@ def target(stem: str, path: Path) -> Path:
 
 def bring(root: Path, stem: str, path: Path) -> str:
     """Copies an input to data/raw and adds it to DVC; says so."""
-    place = root / target(stem, path)
+    place = inside(root, target(stem, path))
     if path.resolve() == place.resolve():
         _put_under_dvc(root, place)
     else:
@@ -62,7 +74,7 @@ def keep_own(root: Path, place: Path, path: Path) -> list[str]:
     """Copies a file there, unless it is there; says so."""
     if (root / place).exists() and path.samefile(root / place):
         return []
-    with replacing(root / place) as temporary:
+    with replacing(inside(root, place)) as temporary:
         shutil.copyfile(path, temporary)
     return [f"{path} is copied to {place}, which belongs into git"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emobench.errors import UserError, unknown_name
-from emobench.params import Params, read_params
+from emobench.params import Params, load_params, read_params
 from emobench.settings.network import file_of
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -76,9 +76,8 @@ def preset_values(preset: str) -> Any:
         source = PRESETS / f"{OWN}.yaml"
     if not source.is_file():
         raise unknown_name("preset", preset, [*preset_names(), "or a .yaml file"])
-    text = source.read_text(encoding="utf-8")
-    read_params(text, str(source))
-    values = _yaml().load(text)
+    load_params(source)
+    values = _yaml().load(source.read_text(encoding="utf-8"))
     if preset in LIKE_OWN:
         values["data"]["source"] = preset
     return values

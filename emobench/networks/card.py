@@ -1,11 +1,12 @@
 """What a folder says of its network: where it came from, what it takes and puts out, and its layers."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emobench.errors import UserError, unknown_name
+from emobench.errors import unknown_name
+from emobench.quantities import WrongError
+from emobench.stored import checked, read_json, reading
 
 FILE = "network.json"
 
@@ -143,12 +144,31 @@ class NetworkCard:
             UserError: there is none, or it is no card.
         """
         path = Path(folder) / FILE
-        if not path.is_file():
-            raise UserError(f"no {path}; run the stage 'network' first (dvc repro network)")
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} is not a network's card ({type(error).__name__}: {error})") from None
+        called = "is not a network's card"
+        values = read_json(path, "network", called=called)
+        with reading(path, "network", called):
+            card = checked(cls.from_json(values), cls)
+            _check(card)
+        return card
+
+
+def _check(card: NetworkCard) -> None:
+    """What no single value shows. Raises WrongError."""
+    taken, names = card.input, [layer.name for layer in card.layers]
+    if len(taken.size) != 2 or min(taken.size) < 1 or taken.channels < 1 or not 0 < taken.crop <= 1:
+        raise WrongError(f"its input is {taken.channels} channels of {taken.size} pixels, cropped to {taken.crop}")
+    if taken.std is not None and not all(taken.std):
+        raise WrongError("input.std has a 0, which would divide")
+    for name in ("mean", "std"):
+        if len(getattr(taken, name) or (0,)) not in (1, taken.channels):
+            raise WrongError(f"input.{name} has {len(getattr(taken, name))} numbers for {taken.channels} channels")
+    if len(set(names)) < len(names) or not set(card.recorded) <= set(names) or min(map(len, names), default=1) < 1:
+        raise WrongError("a layer stands twice, or one was recorded that is none")
+    if len(set(card.classes)) < max(len(card.classes), 2):
+        raise WrongError("a class stands twice, or there are fewer than two")
+    for layer in card.layers:
+        if layer.units < 1 or layer.axis not in (1, -1) or layer.way not in ("quick", "cut", "whole"):
+            raise WrongError(f"layer {layer.name} has {layer.units} units on axis {layer.axis}, way {layer.way}")
 
 
 def _tuple(value: Any) -> Any:

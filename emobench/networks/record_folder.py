@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emobench.files import replacing, write_array, write_json
+from emobench.files import new_array, replacing, write_array, write_json
 from emobench.networks.activations import ROWS
 from emobench.networks.network import Network
 from emobench.networks.recorder import Recorder
 from emobench.progress import progress
+from emobench.stored import array_digest
 
 
 @torch.no_grad()
@@ -69,13 +70,15 @@ def record_folder(
     """
     with replacing(folder) as temporary, ExitStack() as stack:
         temporary.mkdir()
-        arrays, seen = {}, np.arange(len(images)) if rows is None else rows
+        arrays, seen, digests = {}, np.arange(len(images)) if rows is None else rows, {}
         if rows is not None:
             write_array(temporary / ROWS, rows)
+            digests[ROWS] = array_digest(rows)
         for layer in layers:
             shape = (len(seen), network.card.layer(layer).units)
-            arrays[layer] = np.lib.format.open_memmap(temporary / f"{layer}.npy", "w+", np.float32, shape)
+            arrays[layer] = new_array(temporary / f"{layer}.npy", shape)
             stack.callback(arrays[layer].flush)
         if arrays:
             record_arrays(network, images, seen, arrays, **options)
-        write_json(temporary / "source.json", {**source, "torch": torch.__version__})
+        digests |= {layer: array_digest(array, layer) for layer, array in arrays.items()}
+        write_json(temporary / "source.json", {**source, "digests": digests, "torch": torch.__version__})

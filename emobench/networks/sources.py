@@ -1,7 +1,6 @@
 """Networks from an architecture with weights, and from and to a folder: the card beside safetensors."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emobench.errors import UserError
-from emobench.files import replacing, write_json
+from emobench.files import readable, replacing, write_json
 from emobench.networks.around import Ordered, Selected
 from emobench.networks.builders import built
 from emobench.networks.card import FILE, InputCard, NetworkCard
@@ -131,9 +130,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     with replacing(path) as temporary:
         # Clones: safetensors refuses tensors that share memory.
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        readable(temporary)
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

@@ -16,6 +16,7 @@ from emobench.networks.network import Network
 from emobench.networks.transform import as_floats, prepared
 from emobench.progress import progress
 from emobench.settings.network import NetworkTraining
+from emobench.weights import kept_state
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,8 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         """Takes up an interrupted run if its checkpoint is there."""
-        if not path.is_file():
+        if (state := kept_state(path, self.device)) is None:
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for name in ("model", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
         self.history, self.best = state["history"], state["best"]

@@ -3,21 +3,23 @@
 Tables are as written by the stages. Whatever file is missing or can't be read is a UserError that names the stage.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from emobench.errors import UserError
+from emobench.concepts.annotations import load_annotations
+from emobench.edits.results_on_disk import PredictionIds, read_configs, read_ids, read_predictions
 from emobench.faces.card import DatasetCard, read_card
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
 from emobench.params import Params
+from emobench.reporting.metric_forms import FORMS, ClipFacts, check_metrics
+from emobench.stored import read_arrays, read_json, reading
+from emobench.stored_tables import TABLES, check_table, read_table
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
 
@@ -50,73 +52,82 @@ class ResultFiles:
     @cached_property
     def annotations(self) -> pd.DataFrame:
         """Score of each concept (column) on each image (row), NaN where not measured."""
-        return _table(self.layout.data / "annotations.parquet", "annotate")
+        return load_annotations(self.layout.data, self.imageset)
 
     @cached_property
     def units(self) -> pd.DataFrame:
         """A row a unit, concept set and similarity function."""
-        return _table(self.layout.artifacts / "units.parquet", "dissect")
+        return self._dissected("units")
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """Table 1, a row a layer, concept set and similarity function, in forward order."""
-        return _in_forward_order(
-            _table(self.layout.artifacts / "layers.parquet", "dissect"), [layer.name for layer in self.network.chosen]
-        )
+        return _in_forward_order(self._dissected("layers"), [layer.name for layer in self.network.chosen])
 
     @cached_property
     def evidence(self) -> pd.DataFrame:
         """Held-out scores of the descriptions and their controls: a row a network, layer, set, function and score."""
-        return _table(self.layout.artifacts / "evidence.parquet", "dissect")
+        return self._dissected("evidence")
 
     @cached_property
     def nulls(self) -> pd.DataFrame:
         """What random units score and are called: a row a network, layer, concept set and function."""
-        return _table(self.layout.artifacts / "nulls.parquet", "dissect")
+        return self._dissected("nulls")
 
     @cached_property
     def _configs(self) -> pd.DataFrame:
-        return _table(self.layout.artifacts / "configs.parquet", "edit")
+        return read_configs(self.layout.artifacts, self.imageset, self._prediction_ids, self.predictions)
 
     @cached_property
     def effects(self) -> pd.DataFrame:
         """What happens when a unit is scaled by 0: a row a unit of some layers."""
-        return _table(self.layout.artifacts / "unit_effects.parquet", "edit")
+        return self._dissected("unit_effects")
 
     @cached_property
     def profiles(self) -> dict[str, np.ndarray]:
         """Each unit's similarity to all concepts and its activation by class (see emobench.dissection.evidence)."""
-        with np.load(_existing(self.layout.artifacts / "profiles.npz", "dissect"), allow_pickle=False) as file:
-            return dict(file)
+        return read_arrays(self.layout.artifacts / "profiles.npz", "dissect", ("class_activation",))
 
     @cached_property
     def search(self) -> pd.DataFrame:
         """What the search for scales tried: a row a set of layers, kind, penalty and exponent; 0 is the baseline."""
-        return _table(self.layout.artifacts / "search.parquet", "edit")
+        return self._dissected("search")
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """A row a configuration that was tested against the baseline."""
-        return _table(self.layout.artifacts / "verdicts.parquet", "compare")
+        return read_table(self.layout.artifacts / "verdicts.parquet", made_from={"images": self.imageset.digest()})
 
     @cached_property
     def predictions(self) -> np.ndarray:
         """Predicted classes uint8 (configurations, images); rows ``config_ids``, columns ``image_rows``."""
-        return np.load(_existing(self.layout.artifacts / "predictions.npy", "edit"), mmap_mode="r", allow_pickle=False)
+        return read_predictions(self.layout.artifacts, self._prediction_ids)
 
     @cached_property
-    def _prediction_ids(self) -> dict[str, Any]:
-        return _json(self.layout.artifacts / "prediction_ids.json", "edit")
+    def _prediction_ids(self) -> PredictionIds:
+        return read_ids(self.layout.artifacts, self.imageset)
+
+    def _dissected(self, name: str) -> pd.DataFrame:
+        """A table that was made from these images and this network."""
+        made = {"images": self.imageset.digest(), "network": self.network.weights}
+        return read_table(self.layout.artifacts / f"{name}.parquet", made_from=made)
 
     @cached_property
     def clip_model(self) -> dict[str, Any]:
         """What the CLIP is and whether it saw labels or annotations."""
-        return _json(self.layout.models / "clip" / "clip.json", "clip")
+        path = self.layout.models / "clip" / "clip.json"
+        read_json(path, "clip", ClipFacts)
+        return read_json(path, "clip")
 
     def metrics(self, name: str) -> dict[str, Any]:
         """A metrics file of the reports folder: audit, network, clip, dissect, held_out or compare."""
         stage = {"audit": "prepare", "held_out": "dissect"}.get(name, name)
-        return _json(self.layout.reports / f"{name}.json", stage)
+        path = self.layout.reports / f"{name}.json"
+        read_json(path, stage, FORMS.get(name, dict))
+        values = read_json(path, stage)
+        with reading(path, stage):
+            check_metrics(values)
+        return values
 
     def precision(self, name: str) -> str:
         """In which precision the network or the clip was trained; results of earlier versions don't tell."""
@@ -125,51 +136,17 @@ class ResultFiles:
     @cached_property
     def concept_classes(self) -> pd.DataFrame:
         """A row a concept: its cosine with each class's name, the nearest class, and those that the map gives it."""
-        path = _existing(self.layout.reports / "concept_classes.csv", "embed")
+        path = self.layout.reports / "concept_classes.csv"
         # Concepts may be called "None" or "NA", and no class at all is empty text: only numbers can be missing.
         numbers = {name: [""] for name in ("agrees", *(f"cosine_{label}" for label in self.card.classes))}
-        return _table(path, "embed", keep_default_na=False, na_values=numbers)
+        with reading(path, "embed"):
+            table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+            check_table(table, TABLES["concept_classes"])
+        return table
 
     def plot(self, name: str) -> pd.DataFrame:
         """A table of the reports folder: history or clip_concepts."""
-        return _table(self.layout.reports / f"{name}.csv", "network" if name == "history" else "clip")
-
-
-def _existing(path: Path, stage: str) -> Path:
-    """The path, if there is a file.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not path.is_file():
-        raise UserError(f"no {path}; run the stage {stage!r} first (dvc repro {stage})")
-    return path
-
-
-def _json(path: Path, stage: str) -> dict[str, Any]:
-    """A JSON file.
-
-    Raises:
-        UserError: there is none, or it is no JSON.
-    """
-    try:
-        return json.loads(_existing(path, stage).read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{path} is not valid JSON; remove it and run dvc repro {stage}") from None
-
-
-def _table(path: Path, stage: str, **options: Any) -> pd.DataFrame:
-    """A table, csv (``options``: of its reader) or parquet.
-
-    Raises:
-        UserError: there is none, or it can't be read.
-    """
-    _existing(path, stage)
-    try:
-        return pd.read_csv(path, **options) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} can't be read ({reason}); remove it and run dvc repro {stage}") from None
+        return read_table(self.layout.reports / f"{name}.csv")
 
 
 def _in_forward_order(layers: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

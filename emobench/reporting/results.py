@@ -49,12 +49,12 @@ class Results(ResultFiles):
     @property
     def config_ids(self) -> list[str]:
         """Configuration of each row of ``predictions``."""
-        return self._prediction_ids["config_ids"]
+        return self._prediction_ids.config_ids
 
     @property
     def evaluated(self) -> int:
         """How many configurations were looked at in all, most of them by controls and on val alone."""
-        return self._prediction_ids["evaluated"]
+        return self._prediction_ids.evaluated
 
     @property
     def edit_ids(self) -> list[str]:
@@ -69,7 +69,7 @@ class Results(ResultFiles):
     @cached_property
     def image_rows(self) -> np.ndarray:
         """Row in the image set of each column of ``predictions``."""
-        return np.array(self._prediction_ids["image_rows"], dtype=np.int64)
+        return np.array(self._prediction_ids.image_rows, dtype=np.int64)
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Float, Int, Str, settings, within
+from emobench.schema import Bool, Float, Int, Str, count, settings, within
 from emobench.settings.data import Augment
 from emobench.settings.network import Precision
 
@@ -18,11 +18,11 @@ class ClipTraining:
     image_width: Annotated[Int, within(8, 10**5)]
     text_width: Annotated[Int, within(8, 10**5)]
     text_layers: Annotated[Int, within(1, 1000)]
-    epochs: Annotated[Int, within(1)]
-    batch_size: Annotated[Int, within(2)]
+    epochs: Annotated[Int, count(1, 10**5)]
+    batch_size: Annotated[Int, count(2, 10**6)]
     max_lr: Annotated[Float, within(0)]
     weight_decay: Annotated[Float, within(0)]
-    captions: Annotated[Int, within(1)]
+    captions: Annotated[Int, count(1, 10**5)]
     emotion_captions: Annotated[Float, within(0, 1)]
     precision: Precision
     augment: Augment
@@ -34,7 +34,7 @@ class _Prompted:
 
     input: Str
     prompts: list[Str]
-    batch_size: Annotated[Int, within(1)]
+    batch_size: Annotated[Int, count(1, 10**6)]
 
 
 @settings

@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Float, Int, Str, settings, within
+from emobench.schema import Bool, Float, Int, Str, count, settings, within
 
 
 @settings
 class Drawn:
     """How many synthetic faces, and how often their label is drawn anew."""
 
-    train: Annotated[Int, within(1, 10**9)]
-    val: Annotated[Int, within(1, 10**9)]
-    test: Annotated[Int, within(1, 10**9)]
+    train: Annotated[Int, count(1, 10**7)]
+    val: Annotated[Int, count(1, 10**7)]
+    test: Annotated[Int, count(1, 10**7)]
     label_noise: Annotated[Float, within(0, 1)]
 
 

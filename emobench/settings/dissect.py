@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from emobench.schema import Float, Int, settings, within
+from emobench.schema import Float, Int, count, settings, within
 
 SimilarityFn = Literal["soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed"]
 SIMILARITY_FNS = get_args(SimilarityFn)
@@ -51,13 +51,13 @@ class Dissect:
     similarity_fns: list[SimilarityFn]
     probe: Literal["train_unique", "train", "val", "test"]
     tau: Float
-    top_images: Annotated[Int, within(1)]
-    null_draws: Annotated[Int, within(100)]
+    top_images: Annotated[Int, count(1, 10**4)]
+    null_draws: Annotated[Int, count(100, 10**8)]
     fdr: Annotated[Float, within(0, 1)]
     active_share: Annotated[Float, within(0, 1)]
     present_share: Annotated[Float, within(0, 1)]
-    resamples: Annotated[Int, within(0)]
-    coherence_images: Annotated[Int, within(2)]
+    resamples: Annotated[Int, count(0, 10**4)]
+    coherence_images: Annotated[Int, count(2, 10**4)]
     soft_wpmi: SoftWpmi
     wpmi: Wpmi
     rank_reorder: RankReorder

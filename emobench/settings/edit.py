@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from emobench.schema import Float, Int, Str, settings, within
+from emobench.schema import Float, Int, Str, count, settings, within
 from emobench.settings.dissect import SimilarityFn
 
 SearchKind = Literal["free", "descriptions", "interpretable"]
@@ -23,8 +23,8 @@ class Controls:
     A kind stops once its draws rule an improvement out, but not before ``least`` of them; never if ``least`` >= draws.
     """
 
-    draws: Annotated[Int, within(0)]
-    least: Annotated[Int, within(0)]
+    draws: Annotated[Int, count(0, 10**7)]
+    least: Annotated[Int, count(0, 10**7)]
 
 
 @settings
@@ -42,9 +42,9 @@ class Search:
     images: Annotated[Int, within(0)]
     penalties: list[Annotated[Float, within(0)]]
     exponents: list[Annotated[Float, within(0, 4)]]
-    folds: Annotated[Int, within(2)]
-    steps: Annotated[Int, within(1)]
-    batch_size: Annotated[Int, within(1)]
+    folds: Annotated[Int, count(2, 1000)]
+    steps: Annotated[Int, count(1, 10**6)]
+    batch_size: Annotated[Int, count(1, 10**6)]
     learning_rate: Annotated[Float, within(0, 1)]
 
 
@@ -74,5 +74,5 @@ class Edit:
     controls: Controls
     search: Search
     memory_gib: Annotated[Float, within(0.05)]
-    jobs: Annotated[Int, within(1)]
+    jobs: Annotated[Int, count(1, 1024)]
     scheduler: Str

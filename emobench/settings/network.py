@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from emobench.schema import Bool, Float, Int, Str, settings, within
+from emobench.schema import Bool, Float, Int, Str, count, settings, within
 from emobench.settings.data import Augment
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -44,8 +44,8 @@ class Picture:
 class NetworkTraining:
     """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken."""
 
-    epochs: Annotated[Int, within(1)]
-    batch_size: Annotated[Int, within(2)]
+    epochs: Annotated[Int, count(1, 10**5)]
+    batch_size: Annotated[Int, count(2, 10**6)]
     max_lr: Annotated[Float, within(0)]
     momentum: Annotated[Float, within(0, 1)]
     weight_decay: Annotated[Float, within(0)]
@@ -106,6 +106,6 @@ class Record:
 
     pool: Literal["avg", "max"]
     tokens: Literal["mean", "cls"]
-    batch_size: Annotated[Int, within(1)]
+    batch_size: Annotated[Int, count(1, 10**6)]
     untrained: Bool
     noise: Annotated[Float, within(0, 1)]

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from emobench.schema import Bool, Float, Int, settings, within
+from emobench.schema import Bool, Float, Int, count, settings, within
 
 
 @settings
 class Compare:
     """Statistics of the comparison with the baseline."""
 
-    bootstrap_draws: Annotated[Int, within(100)]
+    bootstrap_draws: Annotated[Int, count(100, 10**7)]
     confidence: Annotated[Float, within(0.5, 0.999)]
 
 
@@ -17,8 +17,8 @@ class Compare:
 class Report:
     """How much the report shows."""
 
-    top_units: Annotated[Int, within(1)]
-    top_images: Annotated[Int, within(1)]
+    top_units: Annotated[Int, count(1, 10**4)]
+    top_images: Annotated[Int, count(1, 1000)]
 
 
 @settings

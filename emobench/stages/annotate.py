@@ -14,6 +14,6 @@ def run(params: Params, layout: Layout) -> None:
     """Writes annotations.parquet beside the images: image_id and a score in [0, 1] for each concept."""
     source = params.annotate.source
     given = layout.data / "truth.parquet" if source == "truth" else layout.root / params.annotate.input
-    inputs = load_imageset(layout.data), load_vocabulary(layout.data)
-    table = annotate(*inputs, source, given=Path(given), work=layout.partial / "annotate")
-    write_parquet(layout.data / "annotations.parquet", table)
+    imageset, vocabulary = load_imageset(layout.data), load_vocabulary(layout.data)
+    table = annotate(imageset, vocabulary, source, given=Path(given), work=layout.partial / "annotate")
+    write_parquet(layout.data / "annotations.parquet", table, made_from={"images": imageset.digest()})

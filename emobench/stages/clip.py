@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from emobench.concepts.annotations import load_annotations
 from emobench.concepts.clip import load_clip, save_clip
 from emobench.concepts.clip_files import from_checkpoint
 from emobench.concepts.clip_sources import from_hub, train_clip
@@ -23,7 +24,7 @@ def run(params: Params, layout: Layout) -> None:
     """Writes the model's folder, the ranking of every annotated concept on kept val images, and the means."""
     imageset, device = load_imageset(layout.data), pick_device(params.device)
     path = layout.data / "annotations.parquet"
-    annotations = pd.read_parquet(path).drop(columns="image_id")
+    annotations = load_annotations(layout.data, imageset)
     # The precision that is used, not the one asked for: a run begun on another machine may have had another one.
     settings = params.clip
     precision: Precision = "float32"

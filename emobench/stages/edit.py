@@ -2,18 +2,18 @@
 
 import shutil
 
-import pandas as pd
-
 from emobench.device import pick_device
-from emobench.edits.experiment import sweep_edits
+from emobench.edits.experiment import Sweep, sweep_edits
 from emobench.edits.exporting import edited_weights
+from emobench.edits.results_on_disk import IDS, PredictionIds, as_json, noted_digests
 from emobench.edits.search import run_search
 from emobench.edits.target import choose_layer
-from emobench.faces.imageset import load_imageset
+from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import write_array, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.networks.sources import load_network, save_weights
 from emobench.params import Params
+from emobench.stored_tables import read_table
 from emobench.vocabulary.card import load_vocabulary
 
 
@@ -22,23 +22,29 @@ def run(params: Params, layout: Layout) -> None:
     imageset, edit = load_imageset(layout.data), params.edit
     network = load_network(layout.models / "network").to(pick_device(params.device))
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
-    layers, units = (pd.read_parquet(layout.artifacts / f"{name}.parquet") for name in ("layers", "units"))
+    made = {"images": imageset.digest(), "network": network.card.weights}
+    layers, units = (read_table(layout.artifacts / f"{name}.parquet", made_from=made) for name in ("layers", "units"))
     layer, work = choose_layer(edit, layers, network.card), layout.partial_for("edit", params.name)
     found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed)
     options = {"jobs": edit.jobs, "scheduler": edit.scheduler or None, "work": work}
     sweep = sweep_edits(
         edit, network, imageset, layers, units, concepts, seed=params.seed, workers=options, found=found
     )
-    write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table)
+    write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table, made)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)
-    ids = {"config_ids": sweep.measured.config_ids, "logit_ids": sweep.logit_ids, "evaluated": sweep.evaluated}
-    ids |= {"image_rows": sweep.rows.tolist(), "images_digest": imageset.digest()}
-    write_json(layout.artifacts / "prediction_ids.json", ids)
-    write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects)
-    write_parquet(layout.artifacts / "search.parquet", tried)
+    write_json(layout.artifacts / IDS, as_json(ids_of(sweep, imageset)))
+    write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects, made)
+    write_parquet(layout.artifacts / "search.parquet", tried, made)
     scales = {f"{search.config_id}/{name}": scale for search in found for name, scale in search.scales.items()}
     save_weights(scales, layout.models / "search_scales.safetensors")
     edited = edited_weights(network, {sweep.layer: (sweep.chosen.scale, sweep.chosen.shift)})
     save_weights(edited, layout.models / "edited.safetensors")
     shutil.rmtree(work, ignore_errors=True)
+
+
+def ids_of(sweep: Sweep, imageset: ImageSet) -> PredictionIds:
+    """What the rows and columns of the written arrays are."""
+    names, rows = sweep.measured.config_ids, sweep.rows.tolist()
+    digests = noted_digests(names, rows, sweep.measured.predictions, sweep.logit_ids, sweep.logits)
+    return PredictionIds(names, rows, sweep.logit_ids, sweep.evaluated, imageset.digest(), digests)

@@ -10,9 +10,10 @@ from emobench.concepts.embedding import embed_all
 from emobench.device import pick_device
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
-from emobench.files import file_digest, replacing, write_csv
+from emobench.files import file_digest, replacing, write_arrays, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.stored import array_digest
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
 
@@ -34,10 +35,10 @@ def run(params: Params, layout: Layout) -> None:
     arrays = {name: np.array(value) for name, value in digests.items()}
     for label, names in concepts.items():
         arrays |= {label: vectors[label], f"{label}_names": np.array(names)}
+        arrays[f"{label}_vectors_digest"] = np.array(array_digest(vectors[label], [label, names]))
     # So that vectors of images and of concepts that come from two models are never compared.
     arrays["image_embeddings_digest"] = np.array(file_digest(images))
-    with replacing(layout.artifacts / "concept_embeddings.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+    write_arrays(layout.artifacts / "concept_embeddings.npz", arrays, compressed=False)
     write_csv(layout.reports / "concept_classes.csv", table)
 
 

@@ -31,7 +31,7 @@ def run(params: Params, layout: Layout) -> None:
     uri = log.store_uri(layout.root)
     with tempfile.TemporaryDirectory() as folder:
         networks = model_registry.entries(results, Path(folder))
-        with log.clear_errors(uri):
+        with log.clear_errors(uri), log.one_at_a_time(uri):
             tracker = log.Tracker(uri, params.name, dataset)
             logged = tracker.log(parent, records, content)
             versions = model_registry.register(

@@ -20,7 +20,7 @@ import numpy as np
 from emobench.edits.family import SEARCH
 from emobench.errors import UserError
 from emobench.files import file_digest
-from emobench.networks.sources import WEIGHTS
+from emobench.networks.sources import WEIGHTS, load_network
 from emobench.reporting import tables
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.text import rendered
@@ -91,15 +91,28 @@ def _entry(results: Results, config_id: str, aliases: tuple[str, ...], folder: P
     kind = "baseline" if config_id == results.baseline_id else "edit"
     card, network = model_card(results, config_id), folder / kind
     pack(results.layout.models / "network", _weights(results, config_id, folder), network)
+    example = _tried(results, network)
     files = {path.name: file_digest(path) for path in sorted(network.iterdir())}
     content = hashlib.sha256(json.dumps([config_id, files, card]).encode()).hexdigest()
     tags = {"content": content, "kind": kind, "config_id": config_id, "weights_sha256": files[WEIGHTS]}
     tags["architecture"] = results.network.architecture
     if kind == "edit":
         tags |= {"layer": results.config(config_id)["layer"], "verdict": "improves"}
+    return Entry(f"{kind}/{config_id}", aliases, network, card, tags, example, len(results.classes))
+
+
+def _tried(results: Results, network: Path) -> np.ndarray:
+    """Loads what is to be registered and asks it about a black picture, which is returned: nobody's face.
+
+    Raises:
+        UserError: it can't be loaded, or answers with something else than numbers.
+    """
     side, channels = results.card.size, results.card.channels
     example = np.zeros((1, side, side) if channels == 1 else (1, side, side, channels), np.uint8)
-    return Entry(f"{kind}/{config_id}", aliases, network, card, tags, example, len(results.classes))
+    logits = load_network(network).logits(example)
+    if logits.shape != (1, len(results.classes)) or not bool(logits.isfinite().all()):
+        raise UserError(f"{network.name}: its answers are {tuple(logits.shape)}, or not finite; it is not registered")
+    return example
 
 
 def _weights(results: Results, config_id: str, folder: Path) -> Path:

@@ -30,6 +30,8 @@ def pack(network: Path, weights: Path, folder: Path) -> None:
     card, state = NetworkCard.read(network), read_state(weights, "params")
     if weights != network / WEIGHTS and (found := differences(state, read_state(network / WEIGHTS, "params"))):
         raise UserError(f"{weights} are not weights of {network}: {found}")
+    if weights == network / WEIGHTS and state_digest(state) != card.weights:
+        raise UserError(f"{weights} are other weights than {network / FILE} tells of; run dvc repro network")
     folder.mkdir(parents=True)
     named, _ = file_of(card.architecture)
     if named:

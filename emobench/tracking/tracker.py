@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -52,8 +53,23 @@ def repository_root(start: Path) -> Path:
 
 
 def store_uri(start: Path) -> str:
-    """MLFLOW_TRACKING_URI, or mlflow.db in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root(start) / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or mlflow.db in the repository's root.
+
+    Raises:
+        UserError: an address without its scheme, or a root that can't stand in one.
+    """
+    if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        if "://" not in given and given != "databricks":
+            raise UserError(
+                f"MLFLOW_TRACKING_URI is {given!r}, which has no scheme; expected http://HOST:PORT, or sqlite:///FILE"
+            )
+        return given
+    root = repository_root(start)
+    if odd := next((sign for sign in "?%" if sign in str(root)), None):
+        raise UserError(
+            f"the path {root} has a {odd!r}, with which MLflow takes another file for its store; rename the folder"
+        )
+    return f"sqlite:///{root / 'mlflow.db'}"
 
 
 def lock_digest(folder: Path) -> str | None:
@@ -89,12 +105,34 @@ def content_digest(records: Iterable[RunRecord], *more: Any) -> str:
 
 
 @contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Lets processes that log to one SQLite file do it in turns: both would make its tables, and a benchmark's runs."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    import fcntl
+
+    store = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    store.parent.mkdir(parents=True, exist_ok=True)
+    # The lock ends with its process; the file stays, or two might lock different ones.
+    with open(store.with_name(f"{store.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"track: another process logs to {store}; waiting for it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def clear_errors(uri: str) -> Iterator[None]:
     """Turns what goes wrong with the store into one line that says where the results still are."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).partition("[SQL")[0].split())[:300]
+        reason = " ".join(str(error).partition("[SQL")[0].split())
+        # What the system said stands at the end.
+        reason = reason if len(reason) < 300 else f"{reason[:100]} ... {reason[-195:]}"
         shown = re.sub(r"//([^:/@]*):[^@/]*@", r"//\1:***@", uri)
         raise UserError(
             f"MLflow store {shown} can't be used ({reason}); the results are on disk, run dvc repro track once it can"

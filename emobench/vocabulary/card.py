@@ -3,17 +3,30 @@
 ``data/<name>/vocabulary.json`` is written once, by the stage prepare, and read by all that name concepts.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emobench.errors import UserError, unknown_name
+from emobench.errors import unknown_name
 from emobench.files import file_digest, write_json
+from emobench.stored import read_json, unusable
 from emobench.vocabulary import EMOTIONS, concept_classes, is_file, read_concepts, set_label
 from emobench.vocabulary.class_names import canonical_class
 
 FILE = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class _Set:
+    name: str
+    sha256: str | None
+    concepts: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class _Card:
+    classes: list[str]
+    sets: list[_Set]
 
 
 @dataclass(frozen=True)
@@ -115,11 +128,14 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         UserError: it is missing, or not of this form.
     """
     path = folder / FILE
-    if not path.is_file():
-        raise UserError(f"no {path}; run the stage 'prepare' first (dvc repro prepare)")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        sets = {one["name"]: {name: tuple(to) for name, to in one["concepts"].items()} for one in card["sets"]}
-        return Vocabulary(tuple(card["classes"]), sets)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is not a vocabulary; run the stage 'prepare' again") from None
+    card = read_json(path, "prepare", _Card, "is not a vocabulary")
+    sets = {one.name: {name: tuple(to) for name, to in one.concepts.items()} for one in card.sets}
+    named = {name for concepts in sets.values() for to in concepts.values() for name in to}
+    if len(sets) != len(card.sets) or not sets or not named <= set(card.classes):
+        raise unusable(
+            path,
+            "a set stands twice, or a concept speaks for a class that is not there",
+            "prepare",
+            "is not a vocabulary",
+        )
+    return Vocabulary(tuple(card.classes), sets)

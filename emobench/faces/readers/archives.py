@@ -1,6 +1,7 @@
 """The files of a zip or a folder, read one by one: nothing is extracted, nothing outside is touched."""
 
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
@@ -8,11 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from emobench.errors import UserError
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+LONGEST_LINE, MOST_LINES = 2**20, 10**6
+"""Of a table; 48 x 48 pixels take 9,216 characters."""
+MOST_TABLE = 2**29
+"""Bytes of a table that is read as a whole."""
 PACKED = (".tar", ".gz", ".tgz", ".7z", ".rar", ".zip")
 
 
@@ -60,13 +65,23 @@ def zip_members(path: Path, archive: zipfile.ZipFile) -> list[Member]:
 
 
 def folder_members(path: Path) -> list[Member]:
-    """Lists the files below a folder, without litter. Linked files count, linked folders are not entered."""
-    members = []
+    """Lists the files below a folder, without litter. Linked files count, linked folders are not entered.
+
+    What is no file (a pipe, a device, a link to nothing) is skipped, which is said.
+    """
+    members, strange = [], []
     for folder, _, names in os.walk(path):
         for file in (Path(folder) / name for name in names):
             name = file.relative_to(path).as_posix()
-            if not _is_litter(name) and file.is_file():
+            if _is_litter(name):
+                continue
+            if file.is_file():
                 members.append(Member(name, file.stat().st_size, partial(file.open, "rb")))
+            else:
+                strange.append(f"{name}: {'a pipe, socket or device' if file.exists() else 'a link to nothing'}")
+    if strange:
+        some = ", ".join(sorted(strange)[:3])
+        print(f"{path}: skipped {len(strange)} entries that are no files ({some})", file=sys.stderr)
     return sorted(members, key=lambda member: member.name)
 
 
@@ -102,6 +117,20 @@ def _some(path: Path, members: list[Member]) -> list[Member]:
     if not members:
         raise UserError(f"{path} is empty; expected pictures or a table in it")
     return members
+
+
+def lines_of(where: str, text: TextIO) -> Iterator[str]:
+    """The lines of a table, none of which may fill the memory.
+
+    Raises:
+        UserError: one is longer than any row can be, or there are too many.
+    """
+    for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), start=1):
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            raise UserError(f"{where}, line {number}: longer than {LONGEST_LINE} characters; expected a row of a table")
+        if number > MOST_LINES:
+            raise UserError(f"{where}: more than {MOST_LINES} lines; expected at most as many")
+        yield line
 
 
 def content(where: str, member: Member, limit: int) -> bytes:

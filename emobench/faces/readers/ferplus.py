@@ -11,7 +11,7 @@ import numpy as np
 
 from emobench.errors import UserError
 from emobench.faces.raw import RawImages
-from emobench.faces.readers.archives import Member, zip_errors
+from emobench.faces.readers.archives import Member, lines_of, zip_errors
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.pixels import images_of, separator_of, table_rows
 from emobench.vocabulary.class_names import BASIC, canonical_class, canonical_order, stated_classes
@@ -82,9 +82,10 @@ def _votes(where: str, member: Member) -> tuple[list[str], np.ndarray]:
     """Picture names, and votes int64 (pictures, emotions and others)."""
     with zip_errors(where), member.open() as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         try:
-            header = text.readline()
+            lines = lines_of(where, text)
+            header = next(lines, "")
             fields = next(csv.reader([header], delimiter=separator_of(header)), [])
-            rows = list(csv.DictReader(text, [field.strip() for field in fields], delimiter=separator_of(header)))
+            rows = list(csv.DictReader(lines, [field.strip() for field in fields], delimiter=separator_of(header)))
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"{where}: not a csv text ({error}); expected UTF-8") from None
     missing = [name for name in (NAME, *EMOTIONS, *OTHERS) if name not in [field.strip() for field in fields]]
@@ -92,6 +93,7 @@ def _votes(where: str, member: Member) -> tuple[list[str], np.ndarray]:
         raise UserError(f"{where}: lacks the column {missing[0]}; expected {', '.join((NAME, *EMOTIONS, *OTHERS))}")
     try:
         votes = [[int(row[name]) for name in (*EMOTIONS, *OTHERS)] for row in rows]
-    except (TypeError, ValueError):
+        table = np.array(votes, np.int64).reshape(-1, len(EMOTIONS + OTHERS))
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where}: a vote is no whole number; expected counts of voters") from None
-    return [(row[NAME] or "").strip() for row in rows], np.array(votes, np.int64).reshape(-1, len(EMOTIONS + OTHERS))
+    return [(row[NAME] or "").strip() for row in rows], table

@@ -11,7 +11,7 @@ from PIL import Image
 
 from emobench.errors import UserError
 from emobench.faces.raw import RawImages
-from emobench.faces.readers.archives import Member, zip_errors
+from emobench.faces.readers.archives import Member, lines_of, zip_errors
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.readers.pictures import fitted
 from emobench.progress import progress
@@ -92,8 +92,9 @@ def table_rows(where: str, member: Member, classes: int) -> Iterator[Row]:
     ):
         line = 1
         try:
-            header = text.readline()
-            rows = csv.reader(chain([header], text), delimiter=separator_of(header))
+            lines = lines_of(where, text)
+            header = next(lines, "")
+            rows = csv.reader(chain([header], lines), delimiter=separator_of(header))
             columns = _columns(where, next(rows, []))
             for row in rows:
                 line = rows.line_num

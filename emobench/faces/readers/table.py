@@ -9,7 +9,7 @@ from typing import Any
 
 from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
-from emobench.faces.readers.archives import TABLES, Member, opened, zip_errors
+from emobench.faces.readers.archives import MOST_TABLE, TABLES, Member, content, opened
 from emobench.faces.readers.entries import SPLIT_NAMES, Entry, Wanted, gather, pictures_of, strangers
 from emobench.faces.readers.pictures import Box
 from emobench.faces.readers.pixels import separator_of
@@ -114,18 +114,17 @@ def _box(where: str, record: Record) -> Box | None:
 def _records(where: str, table: Member) -> list[Record]:
     """The rows of a table as text, by column names in small letters."""
     suffix = PurePosixPath(table.name).suffix.lower()
-    with zip_errors(where), table.open() as file:
-        content = file.read()
+    read = content(where, table, MOST_TABLE)
     try:
         rows: Sequence[Mapping[str, Any]]
         if suffix == ".parquet":
             import pandas as pd
 
-            rows = pd.read_parquet(io.BytesIO(content)).to_dict("records")
+            rows = pd.read_parquet(io.BytesIO(read)).to_dict("records")
         elif suffix == ".jsonl":
-            rows = [json.loads(line) for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+            rows = [json.loads(line) for line in read.decode("utf-8-sig").splitlines() if line.strip()]
         else:
-            text = content.decode("utf-8-sig")
+            text = read.decode("utf-8-sig")
             separator = "\t" if suffix == ".tsv" else separator_of(text.partition("\n")[0])
             rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
         records: list[Mapping[str, str]] = [

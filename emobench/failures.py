@@ -1,0 +1,104 @@
+"""What goes wrong beside mistakes of the user's, told in one line: disks, memory, signals, and what nobody foresaw."""
+
+import errno
+import os
+import re
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from emobench.errors import UserError
+
+TERMINATED, UNFORESEEN = 143, 70
+"""Exit codes: by SIGTERM; an error that is emobench's own, or that of a file nobody checks."""
+SHOW = "EMOBENCH_TRACEBACK"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK = re.compile(r"no space left|os error (28|27|122)|file too large|quota exceeded|requested and \d+ written"
+                   r"|PytorchStreamWriter|unexpected pos|disk (is|I/O) ", re.IGNORECASE)  # fmt: skip
+_MEMORY = re.compile(r"bad_alloc|out of memory|not enough memory|can't allocate memory|cannot allocate memory"
+                     r"|unable to allocate|failed to map segment", re.IGNORECASE)  # fmt: skip
+
+
+class TerminatedError(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """In the block SIGTERM ends the process as an exception does: nothing half-written stays, and one line is said."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise TerminatedError
+
+
+def disk_error(error: BaseException, path: Path) -> OSError | None:
+    """What numpy, safetensors or torch say of a full disk in their own words, as the error it is; None if it isn't."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return error if error.filename else OSError(error.errno, os.strerror(error.errno), str(path))
+    ours = isinstance(error, OSError | RuntimeError | ValueError) or type(error).__name__ == "SafetensorError"
+    if ours and _DISK.search(str(error)):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return None
+
+
+def told(error: BaseException) -> tuple[str, int]:
+    """One line on an error, and the exit code.
+
+    Raises:
+        BaseException: ``error`` itself where it is nothing to be told (click's own, an exit).
+    """
+    if isinstance(error, UserError):
+        return str(error), 1
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run it again to go on", 1
+    if isinstance(error, TerminatedError):
+        return "terminated; run it again to go on", TERMINATED
+    if isinstance(error, OSError) and (line := _of_system(error)):
+        return line, 1
+    if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+        return f"memory ended ({_short(error)}); close other programs, or make batches, images or jobs fewer", 1
+    if not isinstance(error, Exception) or SHOW in os.environ:
+        raise error
+    if isinstance(error, ImportError):
+        return f"can't load a part of Python ({_short(error)}); set the environment up again: make setup", 1
+    return f"unforeseen {_short(error)}{_place(error)}; {SHOW}=1 shows where from", UNFORESEEN
+
+
+def _of_system(error: OSError) -> str:
+    """The line for what the operating system refuses; empty for anything else."""
+    where = f": {error.filename}" if error.filename else ""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno == errno.EPIPE:
+        return "can't print: nobody reads standard output any more"
+    if error.errno in FULL:
+        return f"can't write, {reason}{where}; nothing half-written was kept"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        readable = not error.filename or not Path(error.filename).exists() or os.access(error.filename, os.R_OK)
+        return f"can't {'write' if readable else 'read'}, {reason}{where}; nothing half-written was kept"
+    if error.errno is not None and error.filename:
+        return f"can't use {error.filename}: {reason}"
+    return ""
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """The last line of emobench's own that the error passed."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "emobench" in Path(frame.filename).parts]
+    return f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

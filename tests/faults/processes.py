@@ -1,0 +1,71 @@
+"""One command of emobench in a forked process: everything is imported already, so that a try costs what it does."""
+
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS = 120
+"""Of processor time; what takes longer hangs."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended (a negative code: by which signal), what it printed, and how long it took."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def run(arguments: list[str], folder: Path, before: Callable[[], None] = lambda: None, kill_after: float = 0) -> Done:
+    """Runs ``emobench ARGUMENTS`` in a folder; ``before`` runs in the process first, ``kill_after``: SIGKILL then."""
+    out, err = folder.parent / f"{folder.name}.out", folder.parent / f"{folder.name}.err"
+    start = time.monotonic()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _child(arguments, folder, out, err, before)
+    if kill_after:
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, kill_after)
+    _, status = os.waitpid(pid, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    texts = [path.read_text(errors="replace") if path.is_file() else "" for path in (out, err)]
+    for path in (out, err):
+        path.unlink(missing_ok=True)
+    return Done(os.waitstatus_to_exitcode(status), *texts, time.monotonic() - start)
+
+
+def _child(arguments: list[str], folder: Path, out: Path, err: Path, before: Callable[[], None]) -> None:
+    code = 70
+    try:
+        for path, stream in ((out, 1), (err, 2)):
+            opened = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            os.dup2(opened, stream)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+        before()
+        from emobench.cli import main
+
+        main(arguments, prog_name="emobench")
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
