@@ -124,5 +124,7 @@ def test_the_head_of_a_benchmark_answers_as_its_network(tmp_path) -> None:
     with pytest.raises(UserError, match="more than a ReLU"):
         ground_of(other, imageset, units, speaks)
     other = dataclasses.replace(network, card=dataclasses.replace(network.card, layers=network.card.layers[:-3]))
-    with pytest.raises(UserError, match="the last layers are conv4a, conv4b; planting needs two linear ones"):
+    with pytest.raises(
+        UserError, match="the last layers are conv4a, conv4b; planting needs two linear ones with a bias"
+    ):
         ground_of(other, imageset, units, speaks)
