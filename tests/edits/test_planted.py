@@ -87,6 +87,7 @@ def test_without_damage_the_same_edits_improve_nothing() -> None:
     assert "improves" not in set(judged["verdict"])
 
 
+@pytest.mark.slow
 def test_planted_nulls_keep_the_level() -> None:
     """Random labels, eight families of two edits: more false verdicts than in 1 of 1,000 cases would be a fault."""
     sound, false, families = ground(), 0, 8
