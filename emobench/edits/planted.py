@@ -116,8 +116,10 @@ def ground_of(
     """
     cards = network.layers[-2:]
     names = [card.name for card in cards]
-    if [card.kind for card in cards] != ["linear", "linear"]:
-        raise UserError(f"the last layers are {', '.join(names)}; planting needs two linear ones at the end")
+    if [(card.kind, card.bias is None) for card in cards] != [("linear", False)] * 2:
+        raise UserError(
+            f"the last layers are {', '.join(names)}; planting needs two linear ones with a bias at the end"
+        )
     state = network.model.state_dict()
     head = Head(names, {key: state[key] for card in cards for key in (card.weight, card.bias) if key}).eval()
     rows = np.concatenate([imageset.rows(split) for split in ("val", "test")])
@@ -128,7 +130,8 @@ def ground_of(
     finally:
         handle.remove()
     features = torch.cat(seen).cpu()
-    if features.ndim != 2 or not torch.allclose(head(features), logits, rtol=1e-4, atol=1e-4):
+    answers = head(features) if features.ndim == 2 else features
+    if answers.shape != logits.shape or not torch.allclose(answers, logits, rtol=1e-4, atol=1e-4):
         raise UserError(f"between {' and '.join(names)} there is more than a ReLU; planting needs a plain head")
     border = len(imageset.rows("val"))
     none, places = np.arange(0), np.arange(len(rows))

@@ -87,6 +87,7 @@ def test_without_damage_the_same_edits_improve_nothing() -> None:
     assert "improves" not in set(judged["verdict"])
 
 
+@pytest.mark.slow
 def test_planted_nulls_keep_the_level() -> None:
     """Random labels, eight families of two edits: more false verdicts than in 1 of 1,000 cases would be a fault."""
     sound, false, families = ground(), 0, 8
@@ -124,5 +125,7 @@ def test_the_head_of_a_benchmark_answers_as_its_network(tmp_path) -> None:
     with pytest.raises(UserError, match="more than a ReLU"):
         ground_of(other, imageset, units, speaks)
     other = dataclasses.replace(network, card=dataclasses.replace(network.card, layers=network.card.layers[:-3]))
-    with pytest.raises(UserError, match="the last layers are conv4a, conv4b; planting needs two linear ones"):
+    with pytest.raises(
+        UserError, match="the last layers are conv4a, conv4b; planting needs two linear ones with a bias"
+    ):
         ground_of(other, imageset, units, speaks)
