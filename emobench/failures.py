@@ -37,7 +37,7 @@ def heeding_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

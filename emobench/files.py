@@ -90,6 +90,11 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+KEYS = (
+    "image_id", "network", "layer", "layers", "concept_set", "similarity_fn", "unit", "source", "metric", "config_id",
+    "images", "selected_on", "kind", "penalty", "exponent",
+)  # fmt: skip
+"""Columns that say what a row stands for."""
 MARK = "emobench"
 """Under this name a table's parquet file notes how many rows and which columns it has, and what it was made from."""
 
@@ -102,7 +107,8 @@ def write_parquet(path: Path, table: Any, made_from: Mapping[str, str] | None = 
         table: the table.
         made_from: digests of what it was made from, by a word (``images``, ``network``), for emobench.stored.
     """
-    noted = {"rows": len(table), "columns": [str(name) for name in table.columns], "made_from": dict(made_from or {})}
+    noted = {"rows": len(table), "columns": [str(name) for name in table.columns], "keys": keys_digest(table)}
+    noted["made_from"] = dict(made_from or {})
     with replacing(path) as temporary:
         marked = table.copy(deep=False)
         marked.attrs = {MARK: noted}
@@ -138,6 +144,14 @@ def write_array(path: Path, array: Any) -> None:
 
     with replacing(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def keys_digest(table: Any) -> str:
+    """sha256 of what the rows of a pandas table stand for, in their order."""
+    from pandas.util import hash_pandas_object
+
+    keys = table[[name for name in KEYS if name in table.columns]]
+    return hashlib.sha256(hash_pandas_object(keys, index=False).to_numpy().tobytes()).hexdigest()
 
 
 def new_array(path: Path, shape: tuple[int, ...]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emobench.files import MARK
+from emobench.files import MARK, keys_digest
 from emobench.quantities import SHARE, WrongError, bounds_of, check_range
 from emobench.stored import reading, unusable
 
@@ -25,6 +25,7 @@ class Table:
         scores: every other column is a share.
         empty: it may have no row.
         loose: only the key must be there.
+        joined: its rows are joined by their keys, in whatever order they stand.
     """
 
     stage: str
@@ -37,6 +38,7 @@ class Table:
     scores: bool = False
     empty: bool = False
     loose: bool = False
+    joined: bool = False
 
 
 SETS = ("val", "test", "test_noleaks", "val_test")
@@ -47,14 +49,14 @@ TABLES: dict[str, Table] = {
         {"split": ("train", "val", "test"), "status": ("kept", "removed")}, loose=True,
     ),
     "truth": Table("prepare", ("image_id",), scores=True),
-    "annotations": Table("annotate", ("image_id",), scores=True),
+    "annotations": Table("annotate", ("image_id",), scores=True, joined=True),
     "units": Table("dissect", (*_DISSECTED, "unit"), ("description",), ("similarity",), lists=("top_images",)),
     "layers": Table("dissect", _DISSECTED, (), ("num_units", "num_interp")),
     "evidence": Table("dissect", ("network", *_DISSECTED, "source", "metric"), (), ("described", "random")),
     "nulls": Table("dissect", ("network", *_DISSECTED), lists=("concepts", "quantiles", "null_shares", "unit_shares")),
     "configs": Table(
         "edit", ("config_id", "images"), ("arm", "criterion", "control_of", "layer"),
-        ("tau", "factor", "accuracy", "nll"), (), {"images": SETS, "status": ("ok", "degenerate")},
+        ("tau", "factor", "accuracy", "nll"), (), {"images": SETS, "status": ("ok", "degenerate")}, joined=True,
     ),
     "unit_effects": Table("edit", ("layer", "unit"), (), ("delta_accuracy", "delta_nll")),
     "search": Table("edit", ("layers", "kind", "penalty", "exponent"), empty=True),
@@ -92,6 +94,8 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
         noted, frame.attrs = frame.attrs.get(MARK, {}), {}
         check_table(frame, table)
         _check_noted(frame, noted, made_from or {})
+        if not table.joined and noted.get("keys", keys := keys_digest(frame)) != keys:
+            raise WrongError("its rows are others than were written, or stand in another order")
     return frame
 
 

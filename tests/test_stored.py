@@ -110,6 +110,7 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
         (lambda table: table.assign(delta_accuracy=[50.0, 0, 0]), "delta_accuracy is 50; expected -1 to 1"),
         (lambda table: table.assign(delta_nll=[np.inf, 0, 0]), "delta_nll has an infinite value"),
         (lambda table: table.assign(layer=[None, "a", "b"]), "layer is empty in a row"),
+        (lambda table: table.iloc[::-1], "are others than were written, or stand in another order"),
         (lambda table: table.assign(more=1), "its columns are not as written: more"),
     ],
 )

@@ -14,6 +14,7 @@ import pandas as pd
 
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
+from emobench.stored import array_digest
 from emobench.vocabulary.class_names import BASIC
 
 FILES = ("predictions.npy", "prediction_ids.json")
@@ -54,6 +55,9 @@ def of_benchmark(predictions: bytes, ids: bytes, index: bytes, card: bytes | Non
     rows = np.array(content["image_rows"], dtype=np.int64)
     positions = {name: np.searchsorted(rows, chosen) for name, chosen in imageset.evaluation_rows().items()}
     preds = np.load(io.BytesIO(predictions), allow_pickle=False)
+    noted = content.get("digests", {}).get("predictions.npy")
+    if noted is not None and noted != array_digest(preds, [content["config_ids"], content["image_rows"]]):
+        raise ValueError("predictions.npy is not the array that prediction_ids.json tells of")
     classes = tuple(json.loads(card)["classes"]) if card else BASIC
     digest = content["images_digest"]
     return Answers(content["config_ids"], preds, imageset.labels[rows], rows, positions, digest, classes)
@@ -77,7 +81,7 @@ def readable(read: Callable[[], Answers], where: str) -> Answers:
     """
     try:
         answers = read()
-    except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, EOFError) as error:
         raise UserError(f"the predictions of {where} can't be read ({' '.join(str(error).split())})") from None
     if answers.preds.shape != (len(answers.config_ids), len(answers.labels)) or answers.preds.dtype != np.uint8:
         raise UserError(
