@@ -59,7 +59,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, str]:
     """Fewer columns, a number with what it is held against."""
     share, two = "{:.0%}", "{:.2f}"
     edit = {
-        images: f"{_text(row[f'paper_points_{images}'], '{:+.2f}')} (p {_text(row[f'paper_p_{images}'], two)})"
+        images: f"{_text(row[f'paper_points_{images}'], '{:+.2f}')} (p {_text(row[f'paper_p_{images}'], '{:.2g}')})"
         for images in ("val_test", "test")
     }
     return {
