@@ -47,10 +47,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def disk_error(error: BaseException, path: Path) -> OSError | None:
     """What numpy, safetensors or torch say of a full disk in their own words, as the error it is; None if it isn't."""
     if isinstance(error, OSError) and error.errno in FULL:
-        return error if error.filename else OSError(error.errno, os.strerror(error.errno), str(path))
+        return error if error.filename else OSError(error.errno, error.strerror or os.strerror(error.errno), str(path))
     ours = isinstance(error, OSError | RuntimeError | ValueError) or type(error).__name__ == "SafetensorError"
     if ours and _DISK.search(str(error)):
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({_short(error)})", str(path))
     return None
 
 

@@ -24,6 +24,7 @@ _UNREADABLE = (
     SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError,
     AttributeError, AssertionError, UnicodeError, OverflowError,
 )  # fmt: skip
+LARGEST = 1e20
 SAVE_STATE = "save its state dict instead: torch.save(model.state_dict(), FILE)"
 NUMPY_NUMBERS: list[Any] = [
     np.dtype,
@@ -107,6 +108,13 @@ def fitted_state(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.T
     return known | counters
 
 
+def _sane(value: torch.Tensor) -> bool:
+    """Whether all numbers are finite and none is larger than any weight: what is told of another kind is not judged."""
+    if value.is_complex() or not value.numel():
+        return True
+    return bool((value.float().abs() <= LARGEST).all())
+
+
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:
     """Only numbers of one kind are made into each other: integers or complex ones are no weights."""
     return value.is_floating_point(), value.is_complex()
@@ -127,10 +135,8 @@ def differences(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Te
             for name, value in wanted.items()
             if name in state and value.is_floating_point() and not state[name].is_floating_point()
         ],
-        "values that are not finite": [
-            name
-            for name in wanted
-            if name in state and not state[name].is_complex() and not torch.isfinite(state[name].float()).all()
+        f"values that are not finite, or beyond {LARGEST:g}": [
+            name for name in wanted if name in state and not _sane(state[name])
         ],
     }
     return "; ".join(

@@ -186,7 +186,7 @@ def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path) -> list[O
     prepared()
     made = room / "made"
     if not made.is_dir():
-        tiny.made(made)
+        tiny.made(room / "unfinished").rename(made)
     known = {name: digests(made / name) for name in ("tiny", "own")}
     seconds = {stage: run([stage], made / "tiny").seconds for stage in (tiny.STAGES if counts.get("kills") else ())}
     rng = np.random.default_rng(seed)

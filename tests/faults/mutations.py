@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
+from emobench.quantities import INFINITE
+
 Mutation = Callable[[Path, np.random.Generator], None]
 
 
@@ -60,6 +62,8 @@ def _frame(change: Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]) 
 
 def _of(table: pd.DataFrame, rng: np.random.Generator, kind: str) -> str:
     names = list(table.select_dtypes(kind).columns) or list(table.columns)
+    # Scores that are undefined for a concept are infinite: there that is nothing wrong.
+    names = [name for name in names if not INFINITE.fullmatch(name)] or names
     return names[int(rng.integers(len(names)))]
 
 
@@ -268,6 +272,8 @@ ZIP: dict[str, Mutation] = {
 }
 SHOWN = {"rows reversed", "half of the rows", "a value null", "a key less", "another name"}
 """What nobody can know of the small text files in reports/ that git keeps and people may read: other true numbers."""
+GIVEN = {"rows reversed", "half of the rows", "a column less", "one reversed"}
+"""What a user's own file may as well be: fewer rows, other weights."""
 KINDS = {
     ".parquet": TABLE, ".npy": ARRAY, ".npz": ARRAYS, ".json": JSON, ".safetensors": STATE, ".zip": ZIP,
     ".csv": TABLE | TEXT,
@@ -277,7 +283,8 @@ KINDS = {
 def mutations_of(path: Path) -> dict[str, Mutation]:
     """All that can be done to a file of its kind."""
     found = ANY | KINDS.get(path.suffix, {})
-    return {name: one for name, one in found.items() if "reports" not in path.parts or name not in SHOWN}
+    spared = SHOWN if "reports" in path.parts else GIVEN if {"raw", "concepts"} & set(path.parts) else ()
+    return {name: one for name, one in found.items() if name not in spared}
 
 
 def linked(source: Path, target: Path) -> None:

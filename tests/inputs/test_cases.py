@@ -24,7 +24,7 @@ from emobench.vocabulary.class_names import BASIC
 from emobench.weights import differences, fitted_state, read_state
 
 PRESETS = Path(emobench.__file__).parent / "presets"
-USAGE = ["Training"] * 14 + ["PublicTest"] * 7 + ["PrivateTest"] * 7
+USAGE = ["Training"] * 24 + ["PublicTest"] * 8 + ["PrivateTest"] * 8
 VOTES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
 EIGHT = (*BASIC, "contempt")
 
@@ -95,20 +95,20 @@ def test_known_synonyms_are_their_classes(tmp_path, rng):
 
 def test_eight_classes(tmp_path, rng):
     assert read(folder(tmp_path / "contempt", rng, EIGHT, prefix=True)).classes == EIGHT
-    assert read(table(tmp_path / "ck8.csv", rng, [row % 8 for row in range(28)])).classes == EIGHT
+    assert read(table(tmp_path / "ck8.csv", rng, [row % 8 for row in range(len(USAGE))])).classes == EIGHT
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_whole_floats_are_labels_whatever_separates_the_cells(tmp_path, rng, separator):
-    raw = read(table(tmp_path / "float.csv", rng, [float(row % 7) for row in range(28)], separator=separator))
+    raw = read(table(tmp_path / "float.csv", rng, [float(row % 7) for row in range(len(USAGE))], separator=separator))
     assert sorted(Counter(raw.labels.tolist())) == list(range(7))
 
 
 def test_a_header_again_in_the_middle_is_named_and_blank_lines_at_the_end_are_nothing(tmp_path, rng):
-    path = table(tmp_path / "twice.csv", rng, [row % 7 for row in range(28)])
+    path = table(tmp_path / "twice.csv", rng, [row % 7 for row in range(len(USAGE))])
     whole = path.read_text()
     path.write_text(whole + "\n\n")
-    assert len(read(path).images) == 28
+    assert len(read(path).images) == len(USAGE)
     lines = whole.splitlines()
     path.write_text("\n".join([*lines[:10], lines[0], *lines[10:]]))
     with pytest.raises(UserError, match="line 11: unknown emotion 'emotion'; expected 0 to"):
@@ -126,27 +126,27 @@ def test_train_and_test_tables_of_a_challenge(tmp_path, rng):
 
 
 def test_the_challenges_zip_takes_the_table_that_has_all(tmp_path, rng):
-    whole = table(tmp_path / "whole.csv", rng, [row % 7 for row in range(28)])
+    whole = table(tmp_path / "whole.csv", rng, [row % 7 for row in range(len(USAGE))])
     other = tmp_path / "train.csv"
     other.write_text(f"emotion,pixels\n0,{pixels(rng)}\n")
     raw = read(zipped(tmp_path / "challenge.zip", {"icml_face_data.csv": whole, "train.csv": other}))
-    assert len(raw.images) == 28
+    assert len(raw.images) == len(USAGE)
     assert "icml_face_data.csv is read; train.csv left out" in " ".join(raw.said)
 
 
 def test_votes_of_ferplus_are_used_if_asked_for_and_else_said(tmp_path, rng):
-    whole = table(tmp_path / "fer2013.csv", rng, [row % 7 for row in range(28)])
-    votes = [np.eye(10, dtype=int)[row % 9] * 10 for row in range(28)]
+    whole = table(tmp_path / "fer2013.csv", rng, [row % 7 for row in range(len(USAGE))])
+    votes = [np.eye(10, dtype=int)[row % 9] * 10 for row in range(len(USAGE))]
     lines = [",".join([split, f"fer{row:07d}.png" if row != 5 else "", *map(str, votes[row])])
              for row, split in enumerate(USAGE)]  # fmt: skip
     (tmp_path / "fer2013new.csv").write_text("\n".join([",".join(["Usage", "Image name", *VOTES]), *lines]) + "\n")
     both = {name: tmp_path / name for name in ("fer2013.csv", "fer2013new.csv")}
     archive = zipped(tmp_path / "both.zip", both)
-    assert len(whole.read_text().splitlines()) == 29
+    assert len(whole.read_text().splitlines()) == 1 + len(USAGE)
     assert "are not used; params data.labels: ferplus takes them" in " ".join(read(archive).said)
     voted = read(archive, labels="ferplus")
     assert voted.classes == EIGHT
-    assert len(voted.images) == 28 - 1 - sum(row % 9 == 8 for row in range(28))
+    assert len(voted.images) == len(USAGE) - 1 - sum(row % 9 == 8 for row in range(len(USAGE)))
 
 
 @pytest.mark.parametrize("splits", [("train", "val", "test"), ("Training", "PublicTest", "PrivateTest")])
