@@ -83,8 +83,14 @@ def mistakes(error: ValidationError, kind: type) -> list[str]:
     """Every mistake as a line; keys that one section lacks share theirs."""
     lines: list[str] = []
     lacking: dict[str, list[str]] = defaultdict(list)
-    for one in error.errors(include_url=False):
-        where, section, hint = _place(one["loc"], kind)
+    placed = [(one, *_place(one["loc"], kind)) for one in error.errors(include_url=False)]
+    words = {where for one, where, *_ in placed if one["type"] == "literal_error"}
+    for one, where, section, hint in placed:
+        # Where a word or a list is wanted, pydantic tells of both: what was given says which one was meant.
+        if one["type"] == "literal_error" and isinstance(one["input"], list):
+            continue
+        if one["type"] == "list_type" and where in words:
+            continue
         if one["type"] != "missing":
             lines.append(_line(one, where, section, hint))
             continue
@@ -105,7 +111,8 @@ def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
         plain = _plain(hint)
         members: list[Any] = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
         if isinstance(item, int):
-            text, (hint, *_) = f"{text}[{item}]", typing.get_args(plain) or (Any,)
+            lists = [one for one in (plain, *map(_plain, typing.get_args(plain))) if typing.get_origin(one) is list]
+            text, hint = f"{text}[{item}]", typing.get_args(lists[0])[0] if lists else Any
         elif members:
             hint = section = next((one for one in members if item in _tags(one)), members[0])
         elif isinstance(plain, type) and dataclasses.is_dataclass(plain):

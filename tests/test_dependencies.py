@@ -60,7 +60,8 @@ def imported(paths: Iterable[Path]) -> set[str]:
                 found.add(node.module)
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
                 found.add(node.args[0].value)
-    own = {"emobench", *(path.stem for path in (ROOT / "tests").rglob("*")), "tests"}
+    beside = [path.stem for folder in ("tests", "studies") for path in (ROOT / folder).rglob("*")]
+    own = {"emobench", *beside, "tests"}
     return {name.split(".")[0] for name in found} - own - set(sys.stdlib_module_names)
 
 

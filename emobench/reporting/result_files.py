@@ -17,6 +17,7 @@ from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
 from emobench.params import Params
+from emobench.quantities import WrongError
 from emobench.reporting.metric_forms import FORMS, ClipFacts, check_metrics
 from emobench.stored import read_arrays, read_json, reading
 from emobench.stored_tables import TABLES, check_table, read_table
@@ -109,7 +110,7 @@ class ResultFiles:
 
     def _dissected(self, name: str) -> pd.DataFrame:
         """A table that was made from these images and this network."""
-        made = {"images": self.imageset.digest(), "network": self.network.weights}
+        made = {"images": self.card.digest, "network": self.network.weights}
         return read_table(self.layout.artifacts / f"{name}.parquet", made_from=made)
 
     @cached_property
@@ -146,7 +147,16 @@ class ResultFiles:
 
     def plot(self, name: str) -> pd.DataFrame:
         """A table of the reports folder: history or clip_concepts."""
-        return read_table(self.layout.reports / f"{name}.csv")
+        path = self.layout.reports / f"{name}.csv"
+        table = read_table(path)
+        # A csv doesn't note how long it was: what is known of it elsewhere tells whether it was cut.
+        with reading(path, TABLES[name].stage):
+            if name == "history" and table.isna().any(axis=None):
+                raise WrongError("a cell is empty")
+            ranked = int(table["auroc"].count()) if name == "clip_concepts" else 0
+            if ranked != (self.metrics("clip").get("concepts", ranked) if name == "clip_concepts" else 0):
+                raise WrongError(f"{ranked} concepts are ranked; clip.json tells of another number")
+        return table
 
 
 def _in_forward_order(layers: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ Only MlflowClient is used: the tracking URI and the active run of whoever calls 
 import dataclasses
 import hashlib
 import json
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,8 @@ def _entry(results: Results, config_id: str, aliases: tuple[str, ...], folder: P
     card, network = model_card(results, config_id), folder / kind
     pack(results.layout.models / "network", _weights(results, config_id, folder), network)
     example = _tried(results, network)
+    # Trying it may have compiled a user's file.
+    shutil.rmtree(network / "__pycache__", ignore_errors=True)
     files = {path.name: file_digest(path) for path in sorted(network.iterdir())}
     content = hashlib.sha256(json.dumps([config_id, files, card]).encode()).hexdigest()
     tags = {"content": content, "kind": kind, "config_id": config_id, "weights_sha256": files[WEIGHTS]}

@@ -51,7 +51,8 @@ def check_set_names(names: Sequence[str]) -> None:
     for name, label in zip(names, labels, strict=True):
         if not is_file(name):
             if name not in built_in_sets():
-                raise unknown_name("concept set", name, [*built_in_sets(), f"or a .txt or .csv file in {OWN_FOLDER}/"])
+                known = [*built_in_sets(), f"or a .txt or .csv file in {OWN_FOLDER}/"]
+                raise UserError(f"params: concept_sets: {unknown_name('concept set', name, known)}")
             continue
         path = PurePosixPath(name)
         if path.parts[0] != OWN_FOLDER.name or ".." in path.parts or len(path.parts) < 2:

@@ -54,6 +54,11 @@ def _child(arguments: list[str], folder: Path, out: Path, err: Path, before: Cal
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         before()
+        import torch
+
+        # In a forked process torch makes its pool of threads anew at the first call, which several threads at once
+        # must not be.
+        torch.set_num_threads(torch.get_num_threads())
         from emobench.cli import main
 
         main(arguments, prog_name="emobench")

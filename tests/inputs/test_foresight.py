@@ -49,8 +49,9 @@ def test_where_the_source_is_not_counted_the_prepared_images_tell(tmp_path) -> N
     assert "counted by the stage prepare" in line
     folder = tmp_path / "data" / PARAMS.name
     folder.mkdir(parents=True)
-    fields = {field.name: None for field in dataclasses.fields(DatasetCard)}
-    write_card(folder, DatasetCard(**fields | {"classes": ("a",), "counts": {"test": 321}}))
+    counts = {"train": 9, "val": 9, "test": 321}
+    facts = {"private": True, "limited": False, "groups": False}
+    write_card(folder, DatasetCard(("a", "b"), counts, 48, 1, "0" * 64, "folder: mine", **facts))
     assert expected_images(asked(), raw, tmp_path) == 321
     assert any("about 321 test images" in line for line in power_in_words(asked(), raw, tmp_path))
 

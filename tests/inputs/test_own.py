@@ -225,7 +225,7 @@ def test_every_mistake_of_validate_is_a_line(own) -> None:
         ((*OWN[:2], "--network", "../mine/net.py:number"), "net.py:number gives a int; expected a torch.nn.Module"),
         ((*OWN[:2], "--network", "../mine/net.py:failing"), "line 10, in failing: return nn.Linear(3, undefined)"),
         ((*OWN, "--picture", "channels=1"), "the network does not take (1, 32, 32): RuntimeError"),
-        ((*OWN, "--picture", "side=1"), "network.input has no side; known: channels, size"),
+        ((*OWN, "--picture", "side=1"), "network.picture has no side; known: channels, size"),
         ((*OWN, "--layers", "9"), "unknown params: network.layers: '9'; known: 0, 4, 6"),
         ((*OWN, "--option", "depth=1"), "unexpected keyword argument 'depth'"),
         ((*OWN, "--concepts", "../mine/net.py"), "--concepts ../mine/net.py: expected a file that ends in .txt"),

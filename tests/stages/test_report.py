@@ -8,7 +8,7 @@ from kinds import FIVE, VGG, network_of
 from reporting.real_run import as_fer2013
 from reporting.small_results import small_params, write_dissection, write_results
 
-from emobench.files import write_json
+from emobench.files import write_json, write_parquet
 from emobench.layout import Layout
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.page import render_page
@@ -66,7 +66,7 @@ def test_given_weights_and_a_grid_of_degenerate_cells(real_copy):
     params, layout = real_copy
     (layout.reports / "history.csv").write_text("epoch,train_loss,val_loss,val_accuracy,lr\n")
     verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
-    verdicts[verdicts["selected_on"] != "val"].to_parquet(layout.artifacts / "verdicts.parquet")
+    write_parquet(layout.artifacts / "verdicts.parquet", verdicts[verdicts["selected_on"] != "val"])
     report.run(params, layout)
     page = (layout.reports / "index.html").read_text()
     assert "No edit can be judged" in page
@@ -116,7 +116,7 @@ def test_many_layers_stay_readable(tmp_path):
     write_dissection(layout, pd.read_parquet(layout.data / "index.parquet"), np.random.default_rng(0), 4, deep)
     params = dataclasses.replace(params, edit=dataclasses.replace(params.edit, layer=layers[-1]))
     configs = pd.read_parquet(layout.artifacts / "configs.parquet")
-    configs.assign(layer=layers[-1]).to_parquet(layout.artifacts / "configs.parquet")
+    write_parquet(layout.artifacts / "configs.parquet", configs.assign(layer=layers[-1]))
     results = Results(params, layout)
     for picture in figures.draw(results):
         assert picture.figure.get_figheight() < 14
