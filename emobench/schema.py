@@ -6,6 +6,7 @@ numbers, which may stand as floats (DVC writes ``1000.0``) where integers are wa
 
 import dataclasses
 import re
+import types
 import typing
 from collections import defaultdict
 from functools import cache
@@ -82,7 +83,15 @@ def mistakes(error: ValidationError, kind: type) -> list[str]:
     """Every mistake as a line; keys that one section lacks share theirs."""
     lines: list[str] = []
     lacking: dict[str, list[str]] = defaultdict(list)
-    for one in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    # Of a union of a word and something else, the other member says more.
+    whole = [one for one in found if one["type"] == "literal_error" and str(one["loc"][-1]).startswith("literal[")]
+    others = {one["loc"][:-1] for one in whole}
+    for one in found:
+        if one in whole and any(
+            other not in whole and other["loc"][: len(one["loc"]) - 1] in others for other in found
+        ):
+            continue
         where, section, hint = _place(one["loc"], kind)
         if one["type"] != "missing":
             lines.append(_line(one, where, section, hint))
@@ -105,6 +114,8 @@ def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
         members = [one for one in typing.get_args(plain) if dataclasses.is_dataclass(one)]
         if isinstance(item, int):
             text, (hint, *_) = f"{text}[{item}]", typing.get_args(plain) or (Any,)
+        elif typing.get_origin(plain) in (typing.Union, types.UnionType) and not members:
+            hint = next((one for one in typing.get_args(plain) if str(item).startswith(_name(one))), plain)
         elif members:
             hint = section = next((one for one in members if item in _tags(one)), members[0])
         elif dataclasses.is_dataclass(plain):
@@ -113,6 +124,12 @@ def _place(loc: tuple, kind: type) -> tuple[str, type, Any]:
         elif typing.get_origin(plain) is dict:
             text, hint = f"{text}.{item}", typing.get_args(plain)[1]
     return text, section, hint
+
+
+def _name(hint: Any) -> str:
+    """What pydantic calls a member of a union without a tag: ``list[str]``, ``literal['auto']``, or a class's name."""
+    origin = typing.get_origin(_plain(hint))
+    return "literal" if origin is typing.Literal else getattr(origin or hint, "__name__", "?")
 
 
 def _plain(hint: Any) -> Any:
