@@ -68,8 +68,8 @@ def _forget_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-EPILOG = """Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage, 3 a regression found by diff; 1 as
-well for a full disk, no memory left or an interrupt; 143 after SIGTERM.
+EPILOG = """Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage, 3 a regression found by diff; 1
+as well for a full disk, no memory left or an interrupt; 143 after SIGTERM.
 
 Completion of commands, presets and benchmarks: eval "$(emobench completion bash)" in ~/.bashrc; also zsh and fish.
 """

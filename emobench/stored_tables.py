@@ -66,7 +66,7 @@ TABLES: dict[str, Table] = {
          "selected_on": ("val", "paper")},
     ),
     "history": Table("network", ("epoch",), (), ("train_loss", "val_loss", "val_accuracy", "lr"), empty=True),
-    "clip_concepts": Table("clip", ("concept",), (), ("auroc",), empty=True),
+    "clip_concepts": Table("clip", (), ("concept",), ("auroc",), empty=True),
 }  # fmt: skip
 """By the name of the file."""
 
