@@ -2,7 +2,7 @@
 
 Exit codes: 0 fine; 1 a mistake of the user's, a full disk, no memory left, or an interrupt (one line on standard error,
 as always); 2 wrong usage (click's own); 3 a regression (``diff`` found an accuracy that fell by more than luck
-explains); 70 an error that nobody foresaw; 143 ended by SIGTERM.
+explains); 143 ended by SIGTERM. A mistake of emobench's own keeps its traceback.
 """
 
 import importlib
@@ -68,8 +68,8 @@ def _forget_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-EPILOG = """Exit codes: 0 fine, 1 a mistake of yours, a full disk, no memory left or an interrupt (told in one line), 2
-wrong usage, 3 a regression found by diff, 70 an error that nobody foresaw (EMOBENCH_TRACEBACK=1 shows it), 143 SIGTERM.
+EPILOG = """Exit codes: 0 fine, 1 a mistake of yours (told in one line), 2 wrong usage, 3 a regression found by diff; 1
+as well for a full disk, no memory left or an interrupt; 143 after SIGTERM.
 
 Completion of commands, presets and benchmarks: eval "$(emobench completion bash)" in ~/.bashrc; also zsh and fish.
 """

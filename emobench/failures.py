@@ -1,11 +1,10 @@
-"""What goes wrong beside mistakes of the user's, told in one line: disks, memory, signals, and what nobody foresaw."""
+"""What goes wrong beside mistakes of the user's, told in one line: disks, memory, signals."""
 
 import errno
 import os
 import re
 import signal
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,8 @@ from types import FrameType
 
 from emobench.errors import UserError
 
-TERMINATED, UNFORESEEN = 143, 70
-"""Exit codes: by SIGTERM; an error that is emobench's own, or that of a file nobody checks."""
-SHOW = "EMOBENCH_TRACEBACK"
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK = re.compile(r"no space left|os error (28|27|122)|file too large|quota exceeded|requested and \d+ written"
                    r"|PytorchStreamWriter|unexpected pos|disk (is|I/O) ", re.IGNORECASE)  # fmt: skip
@@ -58,7 +56,7 @@ def told(error: BaseException) -> tuple[str, int]:
     """One line on an error, and the exit code.
 
     Raises:
-        BaseException: ``error`` itself where it is nothing to be told (click's own, an exit).
+        BaseException: ``error`` itself where it is emobench's own mistake, whose traceback is wanted, or an exit.
     """
     if isinstance(error, UserError):
         return str(error), 1
@@ -70,11 +68,11 @@ def told(error: BaseException) -> tuple[str, int]:
         return line, 1
     if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
         return f"memory ended ({_short(error)}); close other programs, or make batches, images or jobs fewer", 1
-    if not isinstance(error, Exception) or SHOW in os.environ:
-        raise error
     if isinstance(error, ImportError):
         return f"can't load a part of Python ({_short(error)}); set the environment up again: make setup", 1
-    return f"unforeseen {_short(error)}{_place(error)}; {SHOW}=1 shows where from", UNFORESEEN
+    if isinstance(error, EOFError):  # click would take it for the end of what somebody types
+        raise RuntimeError("a file ended too early") from error
+    raise error
 
 
 def _of_system(error: OSError) -> str:
@@ -96,9 +94,3 @@ def _of_system(error: OSError) -> str:
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _place(error: BaseException) -> str:
-    """The last line of emobench's own that the error passed."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "emobench" in Path(frame.filename).parts]
-    return f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

@@ -92,6 +92,7 @@ def _check_together(params: Params) -> None:
     if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
         raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")
     check_set_names(params.concept_sets)
+    _check_paths(params)
     labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
@@ -101,6 +102,15 @@ def _check_together(params: Params) -> None:
     _check_edit(params.edit)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
         raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
+
+
+def _check_paths(params: Params) -> None:
+    """No path is one that no file system can have."""
+    sections = {"data": params.data, "annotate": params.annotate, "network": params.network, "clip": params.clip}
+    paths = {f"{name}.input": section.input for name, section in sections.items()}
+    for key, path in (paths | {"network.file": params.network.file}).items():
+        if not path or "\0" in path or any(len(part.encode()) > 255 for part in path.split("/")) or len(path) > 4000:
+            raise UserError(f"params: {key} is {path[:80]!r}; expected a path, each part of 255 bytes at most")
 
 
 def _check_network(network: Network) -> None:

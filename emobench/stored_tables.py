@@ -67,7 +67,7 @@ TABLES: dict[str, Table] = {
     ),
     "history": Table("network", ("epoch",), (), ("train_loss", "val_loss", "val_accuracy", "lr"), empty=True),
     "concept_classes": Table("embed", ("concept_set", "concept"), ("nearest", "mapped"), ("agrees",), empty=True),
-    "clip_concepts": Table("clip", ("concept",), (), ("auroc",), empty=True),
+    "clip_concepts": Table("clip", (), ("concept",), ("auroc",), empty=True),
 }  # fmt: skip
 """By the name of the file."""
 
