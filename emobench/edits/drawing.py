@@ -1,9 +1,11 @@
 """Drawing controls: in rounds, each searched on val and then measured, until a kind's verdict is settled.
 
-A kind of random control stops at the draw with which, on every image set that edits are judged on, so many draws do as
-well as the edit that it can't be told to improve (see emobench.functional.stopping). The draws that are kept are the
-first of those that would be made without stopping. Rounds are cut by draws, chunks by a fixed size and the work goes
-through the members by name, so that neither their order nor the number of workers decides what is computed beside what.
+A kind of random control stops, after a least number of draws, where no further draw could change the verdict on any
+image set that edits are judged on: so many draws do as well as the edit that it can't be told to improve (see
+emobench.functional.stopping), or its own test rules that out whatever its controls do (see family.may_improve). The
+draws that are kept are the first of those that would be made without stopping. Rounds are cut by draws, chunks by a
+fixed size and the work goes through the members by name, so that neither their order nor the number of workers decides
+what is computed beside what.
 """
 
 import hashlib
@@ -37,10 +39,12 @@ class Tally:
     Args:
         controls: how many draws are planned and made at least.
         edit: right answers of the edit on each judged image set (sets,); whole numbers, so that a tie is one.
+        open_: the sets (sets,) bool on which the draws decide anything; on all if not given.
     """
 
-    def __init__(self, controls: Controls, edit: Tensor) -> None:
+    def __init__(self, controls: Controls, edit: Tensor, open_: Tensor | None = None) -> None:
         self._controls, self._edit = controls, edit
+        self._open = torch.ones(len(edit), dtype=torch.bool) if open_ is None else open_
         self._hits = torch.zeros(0, len(edit), dtype=torch.bool)
         self.kept: int | None = None
         """How many draws count; None while more are to be made."""
@@ -50,9 +54,16 @@ class Tally:
         self._hits = torch.cat([self._hits, right >= self._edit])
         planned = self._controls.draws
         if self._controls.least < planned:
-            self.kept = stopping_draw(self._hits, settling_hits(planned, LEVEL), self._controls.least)
+            hits, least = self._hits[:, self._open], self._controls.least
+            self.kept = stopping_draw(hits, settling_hits(planned, LEVEL), least)
         if self.kept is None and len(self._hits) >= planned:
             self.kept = planned
+
+
+def new_tally(bench: Bench, baseline: np.ndarray, edited: np.ndarray) -> Tally:
+    """An empty tally of an edit: both its predictions (images,) and those of the network as it is."""
+    controls = bench.target.edit.controls
+    return Tally(controls, bench.right(edited[None])[0], bench.may_improve(baseline, edited))
 
 
 def rounds(controls: Controls, more: int = ROUND_DRAWS) -> Iterator[range]:
@@ -132,17 +143,19 @@ def run_controls(
     softer = [blank(target.layer, name, edit, "temperature") for name, (edit, *_) in members.items()]
     parts = [bench.measured(softer, cooled.expand(len(softer), *cooled.shape))]
     choose = Chooser(bench.on_val, target.bias, at_once=_chunk(bench, 8 * len(target.weight)))
-    drawn = _drawn(bench, members, edits, choose, seed=seed)
+    drawn = _drawn(bench, members, edits, baseline.argmax(-1).numpy(), choose, seed=seed)
     print(f"edit: {choose.evaluated} configurations on val for {len(drawn.config_ids)} controls", file=sys.stderr)
     return [*parts, drawn], choose.evaluated
 
 
-def _drawn(bench: Bench, members: Members, edits: Measured, choose: Chooser, *, seed: int) -> Measured:
+def _drawn(
+    bench: Bench, members: Members, edits: Measured, baseline: np.ndarray, choose: Chooser, *, seed: int
+) -> Measured:
     """All controls that are searched for, in the order of the members: both random kinds, uniform, inverse."""
     options = bench.target.edit.controls
     judged = picked(edits, [edit.config_id for edit, *_ in members.values()])
-    right = dict(zip(members, bench.right(judged.predictions), strict=True))
-    tallies = {(name, kind): Tally(options, right[name]) for name in members for kind in RANDOM_KINDS}
+    edited = dict(zip(members, judged.predictions, strict=True))
+    tallies = {(name, kind): new_tally(bench, baseline, edited[name]) for name in members for kind in RANDOM_KINDS}
     chosen, parts = [], []
     for draws in rounds(options):
         drawing = {key for key, tally in tallies.items() if tally.kept is None}

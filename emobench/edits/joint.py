@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from emobench.edits.controls import blank, norm_deciles, shuffled
-from emobench.edits.drawing import Tally, rounds
+from emobench.edits.drawing import Tally, new_tally, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
 from emobench.edits.measuring import Bench, Measured, joined, measure
 from emobench.edits.search import Found
@@ -68,8 +68,7 @@ def measure_joint(bench: Bench, found: Sequence[Found], *, seed: int) -> JointEd
         arm = _Arm(bench, name, cells)
         edits, every = arm.measured([one.configuration() for one in cells], [one.scales for one in cells])
         best = best_index(*arm.scores(every[:, arm.val]))
-        right = bench.right(edits.predictions[[best]])[0]
-        parts += [edits, *arm.controls(best, right, seed)]
+        parts += [edits, *arm.controls(best, edits.predictions[best], seed)]
         judged.append(cells[best].config_id)
         logits.append(every[best])
         evaluated += len(cells) + arm.tried
@@ -97,27 +96,28 @@ class _Arm:
             "nll"
         ].numpy()
 
-    def controls(self, best: int, right: Tensor, seed: int) -> Iterator[Measured]:
+    def controls(self, best: int, edited: np.ndarray, seed: int) -> Iterator[Measured]:
         """The controls of the best cell: each the best on val of the same cells, changed in one way.
 
-        ``right`` (sets,): right answers of the best cell on each judged image set.
+        ``edited`` (images,): predictions of the best cell.
         """
         edit = self.cells[best].configuration()
         if not self.bench.target.edit.controls.draws:
             return
         cooled = self.network.all_logits(None)
+        baseline = cooled.argmax(-1).numpy()
         cooled = cooled / fit_temperature(cooled[self.val], self.bench.labels[self.val])
         yield self._as_measured([blank(self.layer, self.name, edit, "temperature")], cooled[None])
         for kind in RANDOM_KINDS:
-            yield from self._drawn(edit, right, kind, seed)
+            yield from self._drawn(edit, new_tally(self.bench, baseline, edited), kind, seed)
         for kind, cells in self._single_cells().items():
             self.tried += len(cells)
             yield self._control(edit, kind, None, cells)
 
-    def _drawn(self, edit: Configuration, right: Tensor, kind: str, seed: int) -> list[Measured]:
+    def _drawn(self, edit: Configuration, tally: Tally, kind: str, seed: int) -> list[Measured]:
         """The random controls of one kind, in the order of the draws, until they settle the verdict."""
         controls = self.bench.target.edit.controls
-        kept, tally, found = self._kept(kind, seed), Tally(controls, right), []
+        kept, found = self._kept(kind, seed), []
         with progress(total=controls.draws, desc=f"controls {self.name}, {kind}", unit="control") as bar:
 
             def drawn(draw: int) -> Measured:

@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.family import PROTOCOLS
+from emobench.edits.family import PROTOCOLS, may_improve
 from emobench.edits.target import Configuration, Target, stacked
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import metric_columns, probability_metrics
+from emobench.functional.paired import mcnemar
 from emobench.networks.network import Network, Pictures
 from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
 
@@ -84,8 +85,22 @@ class Bench:
             predictions: (configs, images).
         """
         right = torch.from_numpy(predictions) == self.labels
-        judged = [self.positions[name] for name in PROTOCOLS if len(self.positions[name])]
-        return torch.stack([right[:, at].sum(1) for at in judged], dim=1)
+        return torch.stack([right[:, at].sum(1) for at in self._judged], dim=1)
+
+    def may_improve(self, baseline: np.ndarray, edited: np.ndarray) -> Tensor:
+        """On which of the judged sets an edit can still be told to improve (see family.may_improve): (sets,) bool.
+
+        Args:
+            baseline: predictions (images,) of the network as it is.
+            edited: and of the edit.
+        """
+        before, after = (torch.from_numpy(predictions) == self.labels for predictions in (baseline, edited))
+        return torch.tensor([may_improve(*mcnemar(before[at], after[at])) for at in self._judged])
+
+    @property
+    def _judged(self) -> list[np.ndarray]:
+        """Positions of the images of each set that edits are judged on."""
+        return [self.positions[name] for name in PROTOCOLS if len(self.positions[name])]
 
     def measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         """All metrics and predictions of some configurations, from their logits."""

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family
+from emobench.edits.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family, may_improve
 from emobench.edits.power import detectable
 from emobench.errors import UserError
 from emobench.functional.classification import probability_metrics
@@ -97,12 +97,18 @@ def _judged(
 ) -> pd.DataFrame:
     """The verdicts on one image set; ``chosen`` is configs.parquet on it, by config_id."""
     count, planned = len(predictions.positions[images]), edit.controls.draws
-    named = progress(members["config_id"].tolist(), desc=f"compare on {images}", unit="edit")
+    named, rows = members["config_id"].tolist(), members.to_dict("records")
+    tests = [
+        _compared(predictions, name, images, options)
+        for name in progress(named, desc=f"compare on {images}", unit="edit")
+    ]
+    ruled_out = [not may_improve(test["gains"], test["losses"], test["mcnemar_p"]) for test in tests]
+    beside = [_beside_controls(chosen, *pair, count, planned) for pair in zip(rows, ruled_out, strict=True)]
     parts = [
         members.assign(images=images),
-        pd.DataFrame([_compared(predictions, name, images, options) for name in named]),
-        pd.DataFrame([_beside_controls(chosen, member, count, planned) for member in members.to_dict("records")]),
-        pd.DataFrame(_reliability(predictions, members["config_id"].tolist(), chosen["temperature"], images, options)),
+        pd.DataFrame(tests),
+        pd.DataFrame(beside),
+        pd.DataFrame(_reliability(predictions, named, chosen["temperature"], images, options)),
     ]
     table = pd.concat(parts, axis=1)
     table["holm_p"] = _corrected(table)
@@ -170,14 +176,17 @@ def _reliability(
     return rows
 
 
-def _beside_controls(chosen: pd.DataFrame, member: Mapping[str, str], count: int, planned: int) -> dict[str, float]:
+def _beside_controls(
+    chosen: pd.DataFrame, member: Mapping[str, str], ruled_out: bool, count: int, planned: int
+) -> dict[str, float]:
     """One member beside its controls on the same images; NaN where there are none.
 
     Args:
         chosen: configs.parquet on one image set, by config_id.
         member: config_id, arm, selected_on.
+        ruled_out: whether the edit's own test rules an improvement out, so that its controls may have stopped anywhere.
         count: how many images there are: accuracies are compared as whole numbers of right answers.
-        planned: how many draws of each kind of random control; fewer were made where they settled the verdict.
+        planned: how many draws of each kind of random control; fewer were made where nothing hung on more.
 
     Returns:
         accuracy; control_p and control_draws: rank p (see sequential_p), the larger one of the two kinds of random
@@ -192,7 +201,7 @@ def _beside_controls(chosen: pd.DataFrame, member: Mapping[str, str], count: int
     kinds = [values for values in kinds if len(values)]
     hits = [right_answers(values, count) >= right_answers(accuracy, count) for values in kinds]
     settling = settling_hits(planned, LEVEL) if kinds else 0
-    luck = [(sequential_p(torch.from_numpy(some), planned, settling), len(some)) for some in hits]
+    luck = [(sequential_p(torch.from_numpy(some), planned, settling, ruled_out=ruled_out), len(some)) for some in hits]
     p_value, made = max(luck, default=(np.nan, 0))
     single = {kind: own.loc[own["arm"] == kind, "accuracy"] for kind in ("uniform", "inverse")}
     return {

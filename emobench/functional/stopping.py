@@ -54,16 +54,17 @@ def stopping_draw(hits: Tensor, settling: int, least: int) -> int | None:
     return int(settled.long().argmax()) + 1 if settled.any() else None
 
 
-def sequential_p(hits: Tensor, draws: int, settling: int) -> float:
+def sequential_p(hits: Tensor, draws: int, settling: int, *, ruled_out: bool = False) -> float:
     """The p-value of draws that may have been stopped: (1 + e) / (1 + n), or h over the draws at the h-th hit.
 
     Args:
         hits: (made,) bool in the order of the draws.
         draws: how many were planned; fewer were made where they were stopped.
         settling: see settling_hits.
+        ruled_out: something else than these draws settled the verdict, so that they may have stopped anywhere.
 
     Raises:
-        ValueError: fewer draws than planned, and too few hits to have stopped them.
+        ValueError: fewer draws than planned though nothing was ruled out, and too few hits to have stopped them.
 
     >>> import torch
     >>> sequential_p(torch.tensor([True, False, False, True, False]), draws=40, settling=2)
@@ -72,7 +73,7 @@ def sequential_p(hits: Tensor, draws: int, settling: int) -> float:
     0.5
     """
     total = int(hits.sum())
-    if len(hits) >= draws:
+    if len(hits) >= draws or (ruled_out and total < settling):
         return (1 + total) / (1 + len(hits))
     if total < settling:
         raise ValueError(f"{len(hits)} of {draws} draws with {total} hits; expected all draws, or {settling} hits")

@@ -6,6 +6,7 @@ import torch
 
 from emobench.edits.drawing import Chooser, Tally, rounds
 from emobench.edits.family import LEVEL
+from emobench.edits.measuring import Bench
 from emobench.edits.target import Configuration
 from emobench.functional.stopping import sequential_p, settling_hits
 from emobench.settings.edit import Controls
@@ -36,6 +37,20 @@ def test_where_a_kind_stops_does_not_depend_on_the_rounds_and_keeps_the_verdict(
     for column in hits.T:
         stopped = sequential_p(column[: tally.kept], 200, settling_hits(200, LEVEL))
         assert (stopped < LEVEL) == ((1 + int(column.sum())) / 201 < LEVEL)
+
+
+def test_image_sets_on_which_nothing_can_improve_ask_for_no_more_draws():
+    """Two sets are open: they decide alone; without any open set the least number is made."""
+    controls, edit = Controls(draws=200, least=50), torch.tensor([60, 50, 100])
+    right = edit - (torch.arange(200)[:, None] % torch.tensor([1, 20, 1000]) > 0).long()  # hits: all, ten in 200, one
+    kept = {}
+    for open_ in [(True, True, True), (True, True, False), (True, False, False), (False, False, False)]:
+        tally = Tally(controls, edit, torch.tensor(open_))
+        for draws in rounds(controls, 5):
+            if tally.kept is None:
+                tally.add(right[draws.start : draws.stop])
+        kept[sum(open_)] = tally.kept
+    assert kept == {3: 200, 2: 181, 1: 50, 0: 50}
 
 
 def test_least_of_all_draws_switches_stopping_off():
@@ -87,6 +102,8 @@ def test_a_stage_stopped_among_its_draws_goes_on_and_ends_in_the_same_bytes(tmp_
     search = {"kinds": [], "joint": ["lin1", "lin2"], "joint_kinds": ["descriptions"], "steps": 2}
     options = {"draws": 60, "least": 5, "layer": "lin2", "arms": ["weight_norm"], "factors": [1.5], "search": search}
     params, plain = edit_bench.small_params(**options), edit_bench.write_benchmark(tmp_path / "plain", val=12, test=8)
+    # So few images that no edit could be told to improve: its controls would stop at the least number.
+    monkeypatch.setattr(Bench, "may_improve", lambda bench, *_: torch.ones(len(bench._judged), dtype=torch.bool))
     edit.run(params, plain)
     stopped, add = edit_bench.write_benchmark(tmp_path / "stopped", val=12, test=8), Tally.add
     for calls in (2, 4):  # among the draws of the one layer, then among those of both

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+from emobench.edits.drawing import Tally
+from emobench.edits.family import may_improve
 from emobench.edits.verdicts import Predictions, summary, verdict, verdicts
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
-from emobench.functional.paired import detectable_difference
+from emobench.functional.paired import detectable_difference, mcnemar
 from emobench.settings.edit import Controls, PaperCell
 from emobench.settings.results import Compare
 from emobench.vocabulary.class_names import BASIC
@@ -156,6 +158,35 @@ def test_stopped_draws_count_to_the_settling_one_in_the_order_of_the_draws():
     grid = pd.concat([GRID, controls("w1", "weight_norm", **luck)], ignore_index=True)
     with pytest.raises(ValueError, match="6 of 30 draws with 0 hits"):
         judged(grid, baseline=50, w1=80, s3=20, s2=51)
+
+
+def test_draws_of_an_edit_that_its_own_test_rules_out_may_be_few():
+    luck = {"random": [0.5, 0.5, 0.7], "decile": [0.4] * 3, "uniform": [0.5]}
+    grid = pd.concat([GRID, controls("w1", "weight_norm", **luck)], ignore_index=True)
+    row = judged(grid, baseline=50, w1=52, s3=20, s2=51).loc["w1"]
+    assert (row.verdict, row.control_p, row.control_draws) == ("no evidence", 2 / 4, 3)
+
+
+@pytest.mark.parametrize("right", [40, 52, 54, 55, 56, 57, 70])
+@pytest.mark.parametrize("seed", range(3))
+def test_stopped_draws_give_the_verdicts_of_all_draws(right, seed):
+    """Edits that lose, gain too little, and gain; controls that often, seldom and never do as well."""
+    rng = np.random.default_rng((seed, right))
+    rate = rng.choice([0.0, 0.03, 0.1, 0.5])
+    random, decile = (right + np.where(rng.random(30) < rate, 1, -1) for _ in range(2))
+    found, verdict_of = predictions(baseline=50, w1=right), {}
+    open_ = torch.tensor([may_improve(*mcnemar(found.preds[0] == 0, found.preds[1] == 0))])
+    for stops in (True, False):
+        made = {}
+        for kind, draws in (("random", random), ("decile", decile)):
+            tally = Tally(EDIT.controls, torch.tensor([right]), open_)
+            tally.add(torch.from_numpy(draws)[:, None])
+            made[kind] = list(draws[: tally.kept if stops else 30] / 100)
+        grid = configs(("w1", "weight_norm", "ok", right / 100, 0.5))
+        grid = pd.concat([grid, controls("w1", "weight_norm", **made, uniform=[0.5])], ignore_index=True)
+        table = verdicts(grid, found, COMPARE, EDIT, seed=0)
+        verdict_of[stops] = table.groupby("images").verdict.first().to_dict()
+    assert verdict_of[True] == verdict_of[False]
 
 
 def test_the_published_cell_has_its_own_controls_even_where_it_was_also_chosen():

@@ -74,3 +74,12 @@ def test_what_cannot_be():
         stopping_draw(torch.zeros(3, dtype=bool), 1, 1)
     with pytest.raises(ValueError, match="2 of 5 draws with 1 hits; expected all draws, or 2 hits"):
         sequential_p(torch.tensor([True, False]), 5, 2)
+
+
+def test_draws_of_what_is_ruled_out_may_stop_anywhere():
+    hits = torch.tensor([True, False, False])
+    assert sequential_p(hits, 40, 2, ruled_out=True) == 2 / 4
+    assert sequential_p(torch.tensor([True, False, True, False]), 40, 2, ruled_out=True) == 2 / 3  # the second hit
+    nothing_open = torch.zeros(9, 0, dtype=torch.bool)
+    assert stopping_draw(nothing_open, 2, least=5) == 5
+    assert stopping_draw(nothing_open[:4], 2, least=5) is None
