@@ -1,6 +1,7 @@
 """What each stage cost: seconds and peak memory of its latest run, and on what; no output of DVC's, it differs.
 
-Memory is that of the stage's process and of all that it started, together; what they share counts once.
+Memory and processor time are those of the stage's process and of all that it started, together; shared memory counts
+once. Processor time says more than seconds where others work beside.
 """
 
 import csv
@@ -12,7 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from typing import Any
 from emobench.layout import Layout
 
 FILE = "stage_costs.jsonl"
-COLUMNS = ("stage", "seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended")
+COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended")
 TABLE = {
     "stage": "stage",
     "seconds": "seconds",
+    "cpu_seconds": "CPU seconds",
     "peak_memory_mib": "peak MiB",
     "precision": "precision",
     "ended": "ended (UTC)",
@@ -35,7 +37,7 @@ LOOK_SECONDS = 0.5
 @contextmanager
 def measured(layout: Layout, stage: str) -> Iterator[None]:
     """Appends a line for the stage when the block ends without an exception."""
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), _cpu_seconds()
     with _watched() as most:
         yield
     # The kernel saw every moment, but each process alone.
@@ -44,6 +46,7 @@ def measured(layout: Layout, stage: str) -> Iterator[None]:
         "benchmark": layout.name,
         "stage": stage,
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(_cpu_seconds() - spent, 1),
         "peak_memory_mib": max(most) // 2**20,
         "cpu": cpu_name(),
         "cores": cores(),
@@ -72,6 +75,17 @@ def _precision(layout: Layout, stage: str) -> str:
     """The precision that a stage which trains wrote into its metrics; all others compute in float32."""
     path = layout.reports / f"{stage}.json"
     return json.loads(path.read_text()).get("precision", "float32") if path.is_file() else "float32"
+
+
+def _cpu_seconds() -> float:
+    """User and system seconds of this process, of all that it started and that have ended, and of those that run."""
+    import psutil
+
+    total = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            total += sum(child.cpu_times()[:4])
+    return total
 
 
 @contextmanager
@@ -140,7 +154,8 @@ def lines(rows: list[dict[str, Any]], form: str) -> list[str]:
         return ["no stage has run here yet; run dvc repro"]
     from tabulate import tabulate
 
-    total = ["all", sum(row["seconds"] for row in rows), max(row["peak_memory_mib"] for row in rows)]
+    spent = [sum(row[name] or 0 for row in rows) for name in ("seconds", "cpu_seconds")]
+    total = ["all", *spent, max(row["peak_memory_mib"] for row in rows)]
     cells = [[row[name] for name in TABLE] for row in rows] + [total]
     machines = dict.fromkeys(f"on {row['cpu']}, {row['cores']} cores" for row in rows if row["cpu"])
-    return [*tabulate(cells, [*TABLE.values()], floatfmt=".1f", disable_numparse=[3, 4]).splitlines(), *machines]
+    return [*tabulate(cells, [*TABLE.values()], floatfmt=".1f", disable_numparse=[4, 5]).splitlines(), *machines]

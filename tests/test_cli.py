@@ -87,12 +87,12 @@ def test_costs_are_measured_and_the_latest_is_shown(folder, monkeypatch) -> None
     from emobench.stages import prepare
 
     monkeypatch.setattr(prepare, "run", lambda *_: None)
-    assert call("costs").output == "stage,seconds,peak_memory_mib,precision,cpu,cores,ended\n"
+    assert call("costs").output == "stage,seconds,cpu_seconds,peak_memory_mib,precision,cpu,cores,ended\n"
     assert call("costs", "--format", "table").output == "no stage has run here yet; run dvc repro\n"
     for _ in range(2):
         assert call("prepare").exit_code == 0
     header, row = csv.reader(call("costs").output.splitlines())
-    assert header == ["stage", "seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended"]
+    assert header == ["stage", "seconds", "cpu_seconds", "peak_memory_mib", "precision", "cpu", "cores", "ended"]
     assert (row[0], row[3], row[4], row[5]) == ("prepare", "float32", cpu_name(), str(cores()))
     assert float(row[1]) >= 0
     assert int(row[2]) > 20

@@ -51,6 +51,22 @@ def test_the_machine_and_the_precision_are_named(tmp_path, monkeypatch) -> None:
     assert '"Some CPU, v2"' in costs.lines(rows, "csv")[1]
 
 
+def test_processor_time_is_that_of_all_processes(tmp_path) -> None:
+    """Of this one, of one that has ended, and of one that still runs at the end; what came before doesn't count."""
+    spin = "import time\nwhile time.process_time() < .4: pass\nprint(flush=True)\n"
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    with costs.measured(Layout("demo", tmp_path), "edit"):
+        subprocess.run([sys.executable, "-c", spin], check=True)
+        child = subprocess.Popen([sys.executable, "-c", spin + "time.sleep(60)"], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        end = time.process_time() + 0.4
+        while time.process_time() < end:
+            pass
+    child.kill()
+    child.communicate()
+    assert 1.1 <= row(tmp_path)["cpu_seconds"] < 1.8
+
+
 def test_a_stage_that_fails_has_no_cost(tmp_path) -> None:
     with pytest.raises(ValueError, match="broken"), costs.measured(Layout("demo", tmp_path), "edit"):
         raise ValueError("broken")

@@ -20,8 +20,8 @@ class PaperCell:
 class Controls:
     """How many random assignments accompany each edit that is judged; 0: no controls, and no improvement is told.
 
-    A kind stops once its draws, or the edit's own test, rule an improvement out, but not before ``least`` of them; never
-    if ``least`` >= draws.
+    A kind stops once its draws, or the edit's own test, rule an improvement out, but not before ``least`` of them;
+    never if ``least`` >= draws.
     """
 
     draws: Annotated[Int, count(0, 10**7)]
