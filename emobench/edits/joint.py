@@ -15,7 +15,7 @@ from torch import Tensor
 from emobench.edits.controls import blank, norm_deciles, shuffled
 from emobench.edits.drawing import Tally, new_tally, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
-from emobench.edits.measuring import Bench, Measured, joined, measure
+from emobench.edits.measuring import Bench, Measured, joined, measure, picked
 from emobench.edits.search import Found
 from emobench.edits.target import Configuration, layer_weight
 from emobench.functional.calibration import fit_temperature
@@ -109,31 +109,33 @@ class _Arm:
         cooled = cooled / fit_temperature(cooled[self.val], self.bench.labels[self.val])
         yield self._as_measured([blank(self.layer, self.name, edit, "temperature")], cooled[None])
         for kind in RANDOM_KINDS:
-            yield from self._drawn(edit, new_tally(self.bench, baseline, edited), kind, seed)
+            yield self._drawn(edit, new_tally(self.bench, baseline, edited), kind, seed)
         for kind, cells in self._single_cells().items():
             self.tried += len(cells)
-            yield self._control(edit, kind, None, cells)
+            control, logits = self._control(edit, kind, None, cells)
+            yield self._as_measured([control], logits[None])
 
-    def _drawn(self, edit: Configuration, tally: Tally, kind: str, seed: int) -> list[Measured]:
+    def _drawn(self, edit: Configuration, tally: Tally, kind: str, seed: int) -> Measured:
         """The random controls of one kind, in the order of the draws, until they settle the verdict."""
         controls = self.bench.target.edit.controls
-        kept, found = self._kept(kind, seed), []
+        kept, found = self._kept(kind, seed), list[Measured]()
         with progress(total=controls.draws, desc=f"controls {self.name}, {kind}", unit="control") as bar:
 
-            def drawn(draw: int) -> Measured:
+            def drawn(draw: int) -> tuple[Configuration, Tensor]:
                 one = self._control(edit, kind, draw, self._cells(kind, draw, seed), kept)
                 bar.update()
                 return one
 
             for draws in rounds(controls, ROUND_DRAWS):
-                some = one_a_core(drawn, draws, self.network.device)
-                tally.add(self.bench.right(np.concatenate([one.predictions for one in some])))
-                found += some
+                some, logits = zip(*one_a_core(drawn, draws, self.network.device), strict=True)
+                found.append(self._as_measured(some, torch.stack(logits)))
+                tally.add(self.bench.right(found[-1].predictions))
                 if tally.kept is not None:
                     break
         settled = controls.draws if tally.kept is None else tally.kept
         self.tried += len(self.cells) * settled
-        return found[:settled]
+        every = joined(found)
+        return picked(every, every.config_ids[:settled])
 
     def _kept(self, kind: str, seed: int) -> Kept:
         """Where the draws of one kind are kept, for a run that is interrupted."""
@@ -174,8 +176,8 @@ class _Arm:
 
     def _control(
         self, edit: Configuration, kind: str, draw: int | None, cells: Sequence[Cell], kept: Kept = NOTHING_KEPT
-    ) -> Measured:
-        """The cell that is best on val, as a control, measured on all images."""
+    ) -> tuple[Configuration, Tensor]:
+        """The cell that is best on val, as a control, and its logits (images, classes)."""
         known = kept.load(f"{draw}")
         if known is None:
             best = 0
@@ -191,7 +193,7 @@ class _Arm:
         control = replace(
             blank(self.layer, self.name, edit, kind, draw), scale=flat, factor=factor, rows_differing=differing
         )
-        return self._as_measured([control], torch.from_numpy(known["logits"])[None])
+        return control, torch.from_numpy(known["logits"])
 
     def _as_measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         bench = self.bench
