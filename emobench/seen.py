@@ -1,6 +1,6 @@
 """Notes of what a stage was given, for stages further down.
 
-report and track show something of every stage before them. Did DVC watch all of it for each, the picture of the pipeline
+report and track show something of every stage before them. Did DVC watch all of it for each, the pipeline's picture
 (``dvc dag``) would fit no screen. Instead a stage in between notes the digests of what it was given, and those further
 down depend on the note: whatever changes in a file changes the note.
 """

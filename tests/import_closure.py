@@ -18,7 +18,7 @@ DATA_FILES = {
 }
 """What a module reads beside itself; a folder stands for the module too."""
 LATE = ("report", "track")
-"""Stages that nothing waits for and that take seconds: half of a room is the room to them, which keeps dvc.yaml short."""
+"""Stages that nothing waits for and that take seconds: half of a room is the room to them: dvc.yaml stays short."""
 WHOLE_NEVER = (ROOT / "emobench", ROOT / "emobench" / "stages", ROOT / "emobench" / "functional")
 WIDTH = 119
 
@@ -43,7 +43,7 @@ def module_file(name: str) -> Path | None:
 
 
 def closure(start: Path) -> list[str]:
-    """Dependencies of a module, itself included, as paths relative to the repository, sorted; whole rooms as folders."""
+    """What a module depends on, itself included: paths relative to the repository, sorted; whole rooms as folders."""
     found, todo = set(), [start]
     while todo:
         path = todo.pop()
