@@ -41,7 +41,7 @@ window.vegaEmbed = (place, spec) => Object.keys(spec).length
 
 
 def page() -> str:
-    """The template, about 1 MB: Vega, Vega-Lite and vega-embed as vl-convert-python brings them, nothing from outside."""
+    """The template, about 1 MB: with Vega, Vega-Lite and vega-embed as vl-convert-python brings them."""
     import vl_convert
 
     scripts = vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script")

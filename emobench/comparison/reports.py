@@ -63,8 +63,9 @@ class Source:
 
 
 def of_folder(folder: Path) -> Source:
-    """A benchmark's report folder, or one that holds several. Predictions lie in artifacts/ beside reports/, those of
-    what is kept in reports/reference/ in the DVC cache if anywhere.
+    """A benchmark's report folder, or one that holds several.
+
+    Predictions lie in artifacts/ beside reports/, those of what is kept in reports/reference/ in the DVC cache, if at all.
 
     Raises:
         UserError: no results there, or files that can't be read.
@@ -94,7 +95,7 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def of_revision(name: str, commit: str, root: Path) -> Source:
-    """What git keeps of reports/ at a revision. Predictions come from the DVC cache, by the hashes in the dvc.lock of that time.
+    """What git keeps of reports/ at a revision. Predictions come from the DVC cache, by the hashes in dvc.lock then.
 
     Raises:
         UserError: no results there, or files that can't be read.
