@@ -128,28 +128,36 @@ def _verdicts(layout: Layout, found: Differences) -> Iterator[Difference]:
     """What was concluded on the edits of each arm, by the rule that chose them and the images."""
     old, new = (_table(folder, "verdicts") for folder in (layout.reference, layout.reports))
     found.verdicts = len(new)
-    keys = ["selected_on", "arm", "images"]
-    old_sets, new_sets = ({key: Counter(rows["verdict"]) for key, rows in table.groupby(keys)} for table in (old, new))
-    for key in sorted(old_sets.keys() | new_sets.keys()):
-        if old_sets.get(key) != new_sets.get(key):
-            words = [", ".join(f"{n} {verdict}" for verdict, n in sorted(sets.get(key, {}).items())) or "not judged"
-                     for sets in (old_sets, new_sets)]  # fmt: skip
-            yield Difference(f"verdicts of {key[1]} on {key[2]} (chosen on {key[0]})", *words)
+    before, after = _concluded(old), _concluded(new)
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            what = f"verdicts of {key[1]} on {key[2]} (chosen on {key[0]})"
+            yield Difference(what, before.get(key, "not judged"), after.get(key, "not judged"))
+
+
+def _concluded(verdicts: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """How many edits of an arm got which verdict."""
+    groups = verdicts.groupby(["selected_on", "arm", "images"])["verdict"]
+    counts = {(str(rule), str(arm), str(images)): Counter(rows) for (rule, arm, images), rows in groups}
+    return {key: ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items())) for key, found in counts.items()}
 
 
 def _units(layout: Layout) -> Iterator[Difference]:
     """Units of each layer, and how many are significantly described, as two shares."""
     old, new = (_table(folder, "layers").set_index(DISSECTION) for folder in (layout.reference, layout.reports))
     for key in old.index.symmetric_difference(new.index):
-        yield Difference(f"dissection {' '.join(key)}", *("made" if key in side.index else None for side in (old, new)))
+        made = {True: "made", False: "not made"}
+        yield Difference(f"dissection {' '.join(key)}", made[key in old.index], made[key in new.index])
     for key in old.index.intersection(new.index):
-        units, counts = ([int(side.loc[key, name]) for side in (old, new)] for name in ("num_units", "num_significant"))
-        name = " ".join(key)
+        before, after = (dict(side.loc[key, ["num_units", "num_significant"]].astype(int)) for side in (old, new))
+        name, units = " ".join(key), [before["num_units"], after["num_units"]]
+        counts = [before["num_significant"], after["num_significant"]]
         if units[0] != units[1]:
-            yield Difference(f"units of {name}", *units)
+            yield Difference(f"units of {name}", units[0], units[1])
         elif counts[0] != counts[1]:
             p = float(proportions_ztest(counts, units)[1])
-            yield Difference(f"significant units of {name}", *(f"{n} of {units[0]}" for n in counts), p)
+            texts = [f"{count} of {units[0]}" for count in counts]
+            yield Difference(f"significant units of {name}", texts[0], texts[1], p)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Keeping a finished run as the reference that git holds: its report, and where it came from, all written here.
 
 reports/reference/<name>/ is reports/<name>/ with ``params.yaml`` and ``dvc.lock`` that made it, ``costs.csv`` (what
-each stage took, and on what) and ``provenance.json`` (commit, machine, versions, and the digest of every file, so that a
-change by hand is seen).
+each stage took, and on what) and ``provenance.json`` (commit, machine, versions, and the digest of every file, so that
+a change by hand is seen).
 """
 
 import platform

@@ -65,7 +65,7 @@ class Source:
 def of_folder(folder: Path) -> Source:
     """A benchmark's report folder, or one that holds several.
 
-    Predictions lie in artifacts/ beside reports/, those of what is kept in reports/reference/ in the DVC cache, if at all.
+    Predictions lie in artifacts/ beside reports/, those of what is kept in reports/reference/ in the DVC cache, if any.
 
     Raises:
         UserError: no results there, or files that can't be read.

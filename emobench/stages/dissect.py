@@ -19,11 +19,10 @@ from emobench.vocabulary.card import FILE as VOCABULARY
 from emobench.vocabulary.card import load_vocabulary
 
 GIVEN = (
-    "data/{name}/dataset.json", "data/{name}/vocabulary.json", "data/{name}/annotations.parquet",
-    "models/{name}/network/network.json", "reports/{name}/audit.json", "reports/{name}/network.json",
-    "reports/{name}/history.csv", "reports/{name}/concept_classes.csv", "artifacts/{name}/seen/embed.json",
+    "data/{name}/annotations.parquet", "reports/{name}/concept_classes.csv", "artifacts/{name}/seen/embed.json",
+    "artifacts/{name}/seen/record.json",
 )  # fmt: skip
-"""What is noted for the stages that show it. The cards of the images and of the network hold the digests of both."""
+"""What is noted for the stages that show it."""
 
 
 def run(params: Params, layout: Layout) -> None:

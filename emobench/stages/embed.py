@@ -17,8 +17,11 @@ from emobench.seen import note
 from emobench.stored import array_digest
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
-GIVEN = ("models/{name}/clip/clip.json", "reports/{name}/clip.json", "reports/{name}/clip_concepts.csv")
-"""What is noted for the stages that show it."""
+GIVEN = (
+    "data/{name}/dataset.json", "data/{name}/vocabulary.json", "reports/{name}/audit.json",
+    "models/{name}/clip/clip.json", "reports/{name}/clip.json", "reports/{name}/clip_concepts.csv",
+)  # fmt: skip
+"""What is noted for the stages that use or show it. The card of the images holds their digest and the index's."""
 
 
 def run(params: Params, layout: Layout) -> None:
