@@ -22,6 +22,7 @@ setup: $(VENV)/.ready-$(EXTRAS) ## Make .venv from the lock file (EXTRAS=dev,lan
 
 $(VENV)/.ready-$(EXTRAS): $(LOCKS) pyproject.toml install.sh
 	@PYTHON=$(PYTHON) ./install.sh $(VENV) $(LOCKS)
+	@$(BIN)/emobench offline-plots >/dev/null
 	@touch $@
 
 .PHONY: doctor
@@ -33,6 +34,10 @@ repro: setup ## Run the benchmark in params.yaml: all stages that are not up to 
 	@./repro.sh
 	@$(BIN)/emobench costs --format table
 	@$(BIN)/emobench where
+
+.PHONY: reference
+reference: setup ## Keep the finished run as the reference that git holds, with where it came from
+	@$(BIN)/emobench reference
 
 .PHONY: test
 test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes

@@ -11,3 +11,10 @@ if grep -qx "name: demo" params.yaml && [ ! -e artifacts/demo ]; then
   wait
 fi
 dvc repro
+# dvc.lock tells of this machine's results, whose digits are its own. Git keeps an empty one for the benchmark that ships,
+# and is told not to look; whoever runs another benchmark sees the file and commits it (docs/dvc.md).
+if git diff --quiet HEAD -- params.yaml && ! git grep -q "^stages:" HEAD -- dvc.lock; then
+  git update-index --skip-worktree dvc.lock
+else
+  git update-index --no-skip-worktree dvc.lock
+fi 2>/dev/null || true

@@ -6,7 +6,7 @@ import pandas as pd
 
 from emobench.comparison.networks import networks, text
 
-REPORTS = Path(__file__).parents[1] / "reports"
+REPORTS = Path(__file__).parents[1] / "reports" / "reference"
 NETWORKS = (
     "fer2013", "fer2013-quarter", "fer2013-fifth", "fer2013-resnet18", "fer2013-mini-xception", "fer2013-face-api",
 )  # fmt: skip

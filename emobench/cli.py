@@ -2,13 +2,13 @@
 
 Exit codes: 0 fine; 1 a mistake of the user's, a full disk, no memory left, or an interrupt (one line on standard error,
 as always); 2 wrong usage (click's own); 3 a regression (``diff`` found an accuracy that fell by more than luck
-explains); 143 ended by SIGTERM. A mistake of emobench's own keeps its traceback.
+explains, or what matters and is not as in the reference); 143 ended by SIGTERM. A mistake of emobench's own keeps its
+traceback.
 """
 
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from emobench import __version__
 from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
+from emobench.cli_results import diff, offline_plots, reference
+from emobench.cli_results import form_option as _form
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
@@ -75,11 +77,6 @@ Completion of commands, presets and benchmarks: eval "$(emobench completion bash
 """
 
 
-def _form(*names: str) -> Callable:
-    """The option --format."""
-    return click.option("--format", "form", type=click.Choice(names), default=names[0], show_default=True)
-
-
 @click.group(cls=OneLineErrors, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="emobench")
 def main() -> None:
@@ -112,7 +109,7 @@ for _name, _text in STAGES.items():
     main.add_command(_stage_command(_name, _text))
 
 
-for _command in (use, layers, validate):
+for _command in (use, layers, validate, diff, reference, offline_plots):
     main.add_command(_command)
 
 
@@ -172,32 +169,6 @@ def networks(names: tuple[str, ...], form: str) -> None:
     from emobench.comparison.networks import networks, text
 
     click.echo(text(networks(Path("reports"), names), form))
-
-
-@main.command()
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
-@click.option("--metric", "patterns", multiple=True, metavar="NAME", help="Which metrics; * stands for any letters.")
-@_form("table", "md", "json")
-@click.option("--level", type=click.FloatRange(0, 1, True, True), default=0.05, show_default=True, help="Of the tests.")
-def diff(before: str, after: str, patterns: tuple[str, ...], form: str, level: float) -> None:
-    """Tell what moved from A to B, and exit with code 3 if an accuracy got worse by more than luck explains.
-
-    Usual metrics that A has and B lacks are an error, exit code 1.
-
-    A and B are report folders (reports/demo), git revisions (HEAD~1), or MLflow runs (an id, or runs:/ID). Where the
-    predictions of both on the same images are at hand, the test is McNemar's, image by image, and intervals are paired
-    bootstrap ones; elsewhere the accuracies are tested as independent proportions. Without --metric these are compared
-    on test: accuracy, balanced accuracy, macro F1, NLL and ECE of the baseline, the chosen and the paper's edit.
-    """
-    from emobench.comparison.diff import compare, lost_in_words, source
-
-    compared = compare(source(before, Path()), source(after, Path()), patterns=patterns, level=level)
-    click.echo(compared.text(form))
-    if compared.regression:
-        raise SystemExit(3)
-    if compared.lost:
-        raise UserError(lost_in_words(compared))
 
 
 @main.command()

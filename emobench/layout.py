@@ -4,6 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+REFERENCE = "reference"
+"""Folder below reports/ of the results that git keeps; no benchmark may be called so."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -29,8 +32,13 @@ class Layout:
 
     @property
     def reports(self) -> Path:
-        """What people read and git keeps."""
+        """What people read; git keeps references only."""
         return self.root / "reports" / self.name
+
+    @property
+    def reference(self) -> Path:
+        """Results that git keeps, beside where they came from."""
+        return self.root / "reports" / REFERENCE / self.name
 
     @property
     def partial(self) -> Path:

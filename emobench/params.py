@@ -16,8 +16,8 @@ from emobench.vocabulary import check_set_names, set_label
 
 MOST = 10**6
 """Bytes of a params.yaml."""
-TAKEN = ("raw",)
-"""Names of folders in data/ that are no benchmark's."""
+TAKEN = ("raw", "reference", "growth", "planted")
+"""Names of folders in data/ and reports/ that are no benchmark's."""
 _LEADING_ZERO = re.compile(r"^\s*(?:- )?([\w.]+): ([-+]?0\d[\d_]*)\s*(?:#.*)?$", re.MULTILINE)
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""

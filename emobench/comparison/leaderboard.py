@@ -1,4 +1,4 @@
-"""The leaderboard: baselines and judged edits of all benchmarks, from the small files in reports/ that git keeps.
+"""The leaderboard: baselines and judged edits of all benchmarks, from the small files in reports/.
 
 Differences are edited minus baseline on the same images, in points (hundredths). Random controls are no entries.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emobench.comparison.listing import listing
+from emobench.comparison.places import NEEDED, chosen
 from emobench.errors import UserError, unknown_name
 
 COLUMNS = (
@@ -20,12 +21,6 @@ BOUNDS = ("limited", "delta_points", "low_points", "high_points", "detectable_po
 LAST = ("holm_p", "verdict", "selected_on")
 LOWER_IS_BETTER = {"nll", "nll_t", "brier", "ece", "ece_t"}
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
-NEEDED = "configs.csv"
-
-
-def benchmarks(folder: Path) -> list[str]:
-    """Names of the benchmarks that have results below a reports folder, sorted."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{NEEDED}"))
 
 
 def leaderboard(
@@ -37,7 +32,7 @@ def leaderboard(
 
     Args:
         folder: the reports folder.
-        names: of benchmarks; all of them without any.
+        names: of benchmarks (a bare name is what ran here, else the reference); all of them without any.
         sort: a metric of configs.csv. Of losses and errors (nll, brier, ece) the lowest is the best.
         images: the image set: val, test, test_noleaks or val_test.
         top: how many rows at most.
@@ -51,15 +46,10 @@ def leaderboard(
     Raises:
         UserError: no benchmark, or an unknown name, metric or image set.
     """
-    known = benchmarks(folder)
-    if not known:
-        raise UserError(f"no benchmark with results below {folder}; run dvc repro report")
-    for name in names:
-        if name not in known:
-            raise unknown_name("benchmark", name, known)
-    rows = [row for name in sorted(set(names)) or known for row in _entries(folder / name, images, sort)]
+    found = chosen(folder, names)
+    rows = [row for name, path in found.items() for row in _entries(name, path, images, sort)]
     if not rows:
-        sets = dict.fromkeys(row["images"] for name in names or known for row in _table(folder / name / NEEDED))
+        sets = dict.fromkeys(row["images"] for path in found.values() for row in _table(path / NEEDED))
         raise unknown_name("image set", images, sets)
     down = sort in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row[sort] is None, (row[sort] or 0) * (1 if down else -1)))
@@ -94,7 +84,7 @@ def _for_people(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return shown
 
 
-def _entries(folder: Path, images: str, sort: str) -> list[dict[str, Any]]:
+def _entries(name: str, folder: Path, images: str, sort: str) -> list[dict[str, Any]]:
     """The rows of one benchmark in the order of configs.csv."""
     configs = _table(folder / NEEDED)
     metrics = _metrics(configs)
@@ -113,7 +103,7 @@ def _entries(folder: Path, images: str, sort: str) -> list[dict[str, Any]]:
         tested = next((row for row in judged if row["images"] == images), {})
         entries.append(
             {
-                "benchmark": folder.name,
+                "benchmark": name,
                 "limited": limited,
                 "config_id": config["config_id"],
                 "layer": (config.get("layer") or None) if judged else None,

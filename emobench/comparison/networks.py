@@ -1,6 +1,6 @@
 """One row a benchmark: how good its network is, what of it can be read, and what the paper's edit does to it.
 
-From the small files in reports/ that git keeps. Points are edited minus baseline in hundredths.
+From the small files in reports/. Points are edited minus baseline in hundredths.
 """
 
 from collections import Counter
@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from emobench.comparison.leaderboard import benchmarks
 from emobench.comparison.listing import listing
-from emobench.errors import UserError, unknown_name
+from emobench.comparison.places import chosen
+from emobench.errors import UserError
 
 COLUMNS = (
     "benchmark", "accuracy", "layer", "units", "above_tau", "significant", "untrained_significant", "auprc",
@@ -27,7 +27,7 @@ def networks(folder: Path, names: Sequence[str] = ()) -> list[dict[str, Any]]:
 
     Args:
         folder: the reports folder.
-        names: of benchmarks; all of them without any.
+        names: of benchmarks (a bare name is what ran here, else the reference); all of them without any.
 
     Returns:
         Rows with COLUMNS: accuracy on test; of the layer's units those above tau, and the shares that are significant
@@ -38,13 +38,7 @@ def networks(folder: Path, names: Sequence[str] = ()) -> list[dict[str, Any]]:
     Raises:
         UserError: no benchmark, an unknown name, or a file that lacks what is needed.
     """
-    known = benchmarks(folder)
-    if not known:
-        raise UserError(f"no benchmark with results below {folder}; run dvc repro report")
-    for name in names:
-        if name not in known:
-            raise unknown_name("benchmark", name, known)
-    return [_row(folder / name) for name in sorted(set(names)) or known]
+    return [_row(name, path) for name, path in chosen(folder, names).items()]
 
 
 def text(rows: Sequence[dict[str, Any]], form: str) -> str:
@@ -80,14 +74,14 @@ def _text(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-def _row(folder: Path) -> dict[str, Any]:
+def _row(name: str, folder: Path) -> dict[str, Any]:
     configs, layers, verdicts = (_read(folder / f"{name}.csv") for name in ("configs", "layers", "verdicts"))
     try:
         baseline = configs[(configs["arm"] == "baseline") & (configs["images"] == "test")].iloc[0]
         edited = configs[(configs["arm"] != "baseline")].iloc[0]
         same = layers[["layer", "concept_set", "similarity_fn"]] == edited[["layer", "concept_set", "similarity_fn"]]
         layer = layers[same.all(axis=1)].iloc[0]
-        row = {"benchmark": folder.name, "accuracy": float(baseline["accuracy"]), "layer": edited["layer"]}
+        row = {"benchmark": name, "accuracy": float(baseline["accuracy"]), "layer": edited["layer"]}
         row |= {"units": int(layer["num_units"]), "above_tau": int(layer["num_interp"])}
         row |= {"significant": layer["prop_significant"]}
         row |= {"untrained_significant": layer.get("untrained_prop_significant")}

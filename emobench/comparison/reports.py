@@ -23,6 +23,7 @@ from dvc.repo import Repo
 from emobench.edits import predictions as answers
 from emobench.edits.predictions import Answers, agrees, of_benchmark, readable
 from emobench.errors import UserError
+from emobench.layout import REFERENCE
 from emobench.reporting.results import IMAGE_SETS
 
 REPORTS = "reports"
@@ -62,7 +63,9 @@ class Source:
 
 
 def of_folder(folder: Path) -> Source:
-    """A benchmark's report folder, or one that holds several. Predictions lie in artifacts/ beside reports/.
+    """A benchmark's report folder, or one that holds several.
+
+    Predictions lie in artifacts/ beside reports/, those of what is kept in reports/reference/ in the DVC cache, if any.
 
     Raises:
         UserError: no results there, or files that can't be read.
@@ -76,7 +79,15 @@ def of_folder(folder: Path) -> Source:
 
 def _in_folder(folder: Path) -> Side:
     root = folder.parent.parent
+    if folder.parent.name == REFERENCE:
+        cached, hashes = _cache(root.parent), _locked(_bytes(folder / "dvc.lock"))
+        return _benchmark(folder.name, lambda file: _bytes(folder / file), _by_hash(cached, hashes))
     return _benchmark(folder.name, lambda file: _bytes(folder / file), lambda path: _bytes(root / path))
+
+
+def _by_hash(cached: Reader, hashes: Mapping[str, str]) -> Reader:
+    """Reads an output by its path, from the cache."""
+    return lambda path: cached(hashes[path]) if path in hashes else None
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -84,31 +95,30 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def of_revision(name: str, commit: str, root: Path) -> Source:
-    """reports/ at a git revision. Predictions come from the DVC cache, by the hashes in the dvc.lock of that time.
+    """What git keeps of reports/ at a revision. Predictions come from the DVC cache, by the hashes in dvc.lock then.
 
     Raises:
         UserError: no results there, or files that can't be read.
     """
     listed = (git(root, "ls-tree", "-r", "--name-only", commit, f"{REPORTS}/") or b"").decode().splitlines()
-    results = re.compile(rf"{REPORTS}/[^/]+/({'|'.join(map(re.escape, NETWORK_FILES))})")
-    names = sorted({Path(path).parts[1] for path in listed if results.fullmatch(path)})
-    if not names:
-        raise UserError(f"git revision {name} has no {REPORTS}/<name>/network.json")
+    files = "|".join(map(re.escape, NETWORK_FILES))
+    results = re.compile(rf"{REPORTS}/({REFERENCE}/)?[^/]+/({files})")
+    # The earlier place, right below reports/, comes first: where a benchmark has both, the reference counts.
+    found = sorted((path for path in listed if results.fullmatch(path)), key=lambda path: (path.count("/"), path))
+    folders = {Path(path).parent.name: Path(path).parent.as_posix() for path in found}
+    if not folders:
+        raise UserError(f"git revision {name} has no {REPORTS}/{REFERENCE}/<name>/network.json")
     cached = _cache(root)
-    sides = {benchmark: _at_revision(benchmark, commit, root, cached) for benchmark in names}
+    sides = {one: _at_revision(one, folder, commit, root, cached) for one, folder in sorted(folders.items())}
     return Source(f"git {name} ({commit[:7]})", sides)
 
 
-def _at_revision(name: str, commit: str, root: Path, cached: Reader) -> Side:
+def _at_revision(name: str, folder: str, commit: str, root: Path, cached: Reader) -> Side:
     def read(path: str) -> bytes | None:
         return git(root, "show", f"{commit}:./{path}")
 
-    hashes = _locked(read("dvc.lock")) | _locked(read(f"{REPORTS}/{name}/dvc.lock"))
-    return _benchmark(
-        name,
-        lambda file: read(f"{REPORTS}/{name}/{file}"),
-        lambda path: cached(hashes[path]) if path in hashes else None,
-    )
+    hashes = _locked(read("dvc.lock")) | _locked(read(f"{folder}/dvc.lock"))
+    return _benchmark(name, lambda file: read(f"{folder}/{file}"), _by_hash(cached, hashes))
 
 
 def git(root: Path, *arguments: str) -> bytes | None:

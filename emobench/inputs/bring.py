@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from emobench.errors import UserError
@@ -107,6 +108,27 @@ def _put_under_dvc(root: Path, place: Path) -> None:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or done.stderr.splitlines()
         reason = " ".join(" ".join(lines).removeprefix("ERROR: ").split())[:300]
         raise UserError(f"dvc add {name} failed: {reason or 'it gave no reason'}; what was there before is there again")
+    if place.stem.endswith("-archive"):
+        _keep_here(root, place)
+
+
+def _keep_here(root: Path, place: Path) -> None:
+    """Pictures of people leave the machine only if somebody asks for it: ``dvc push`` passes them by."""
+    from ruamel.yaml import YAML
+
+    yaml, path = YAML(), root / f"{place.relative_to(root)}.dvc"
+    note = yaml.load(path.read_text(encoding="utf-8"))
+    note["outs"][0]["push"] = False
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write("# Without the line push: false, dvc push sends the pictures to the remote (docs/dvc.md).\n")
+        yaml.dump(note, file)
+
+
+def show_lock(root: Path) -> None:
+    """Has git look at dvc.lock again, which ``make repro`` of the benchmark that ships hides from it."""
+    with suppress(OSError):
+        command = ["git", "update-index", "--no-skip-worktree", "dvc.lock"]
+        subprocess.run(command, cwd=root, capture_output=True, check=False)
 
 
 def _files_of(root: Path, stem: str) -> list[Path]:

@@ -48,6 +48,7 @@ def use_preset(preset: str, root: Path, **given: Any) -> list[str]:
     with replacing(root / "params.yaml") as temporary:
         temporary.write_text(text, encoding="utf-8")
         read_params(text, "params.yaml")
+    bring.show_lock(root)
     name = work.values["name"]
     return [f"params.yaml: preset {preset!r}, benchmark {name!r}", *said, "next: emobench validate, then dvc repro"]
 

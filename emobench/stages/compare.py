@@ -9,6 +9,14 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import write_csv, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.seen import note
+
+GIVEN = (
+    "artifacts/{name}/configs.parquet", "artifacts/{name}/predictions.npy", "artifacts/{name}/prediction_ids.json",
+    "artifacts/{name}/unit_effects.parquet", "artifacts/{name}/search.parquet",
+    "models/{name}/edited.safetensors", "models/{name}/search_scales.safetensors",
+)  # fmt: skip
+"""What is noted for the stages that show it."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -27,3 +35,4 @@ def run(params: Params, layout: Layout) -> None:
     write_json(layout.reports / "compare.json", metrics)
     grid = configs.loc[configs["arm"] == PAPER_ARM, ["tau", "factor", "images", "accuracy"]]
     write_csv(layout.reports / "edit_grid.csv", grid)
+    note(layout, "compare", GIVEN)

@@ -9,12 +9,20 @@ from emobench.concepts.embeddings import load_concept_scores
 from emobench.dissection.evidence import evidence, layer_metrics, profiles
 from emobench.dissection.network import Images, dissect_networks, side_by_side
 from emobench.faces.imageset import load_imageset
-from emobench.files import write_arrays, write_csv, write_json, write_parquet
+from emobench.files import file_digest, write_arrays, write_csv, write_json, write_parquet
 from emobench.layout import Layout
 from emobench.networks.activations import check_network
 from emobench.networks.card import NetworkCard
 from emobench.params import Params
+from emobench.seen import note
+from emobench.vocabulary.card import FILE as VOCABULARY
 from emobench.vocabulary.card import load_vocabulary
+
+GIVEN = (
+    "data/{name}/annotations.parquet", "reports/{name}/concept_classes.csv", "artifacts/{name}/seen/embed.json",
+    "artifacts/{name}/seen/record.json",
+)  # fmt: skip
+"""What is noted for the stages that show it."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -36,6 +44,7 @@ def run(params: Params, layout: Layout) -> None:
     units = {network: pd.concat(found.units, ignore_index=True) for network, found in tables.items()}
     layers = side_by_side({network: pd.DataFrame(found.layers) for network, found in tables.items()})
     made = {"images": imageset.digest(), "network": card.weights}
+    made["vocabulary"] = file_digest(layout.data / VOCABULARY)
     write_parquet(folder / "units.parquet", units["trained"], made)
     write_parquet(folder / "units_untrained.parquet", units.get("untrained", units["trained"].head(0)), made)
     write_parquet(folder / "layers.parquet", layers, made)
@@ -54,3 +63,4 @@ def run(params: Params, layout: Layout) -> None:
     }
     held_out = evidence(units, imageset, annotations, recordings, **known, seed=params.seed)
     write_json(layout.reports / "held_out.json", {"evidence": params.annotate.source} | held_out)
+    note(layout, "dissect", GIVEN)

@@ -13,8 +13,15 @@ from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest, replacing, write_arrays, write_csv
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.seen import note
 from emobench.stored import array_digest
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
+
+GIVEN = (
+    "data/{name}/dataset.json", "data/{name}/vocabulary.json", "reports/{name}/audit.json",
+    "models/{name}/clip/clip.json", "reports/{name}/clip.json", "reports/{name}/clip_concepts.csv",
+)  # fmt: skip
+"""What is noted for the stages that use or show it. The card of the images holds their digest and the index's."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -40,6 +47,7 @@ def run(params: Params, layout: Layout) -> None:
     arrays["image_embeddings_digest"] = np.array(file_digest(images))
     write_arrays(layout.artifacts / "concept_embeddings.npz", arrays, compressed=False)
     write_csv(layout.reports / "concept_classes.csv", table)
+    note(layout, "embed", GIVEN)
 
 
 def _candidates(clip: ClipModel, vocabulary: Vocabulary, label: str) -> list[str]:

@@ -10,6 +10,10 @@ from emobench.layout import Layout
 from emobench.networks.record_folder import record_folder
 from emobench.networks.sources import load_network, untrained
 from emobench.params import Params
+from emobench.seen import note
+
+GIVEN = ("models/{name}/network/network.json", "reports/{name}/network.json", "reports/{name}/history.csv")
+"""What is noted for the stages that use or show it. The card of the network holds the digest of its weights."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -35,3 +39,4 @@ def run(params: Params, layout: Layout) -> None:
         layers = [layer.name for layer in network.card.chosen] if needed else []
         kept = chosen if needed else {}
         record_folder(layout.artifacts / name, model, imageset.images, layers, origin, **kept, **options)
+    note(layout, "record", GIVEN)

@@ -1,6 +1,6 @@
 """Stage report: the tables, the figures and the pages that people read."""
 
-from emobench.files import replacing, write_csv
+from emobench.files import replacing, write_csv, write_json
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.progress import progress
@@ -12,9 +12,18 @@ from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
 from emobench.reporting.figures import power as power_figures
+from emobench.reporting.headlines import headlines
 from emobench.reporting.page import render_page
 from emobench.reporting.published import published_replay
 from emobench.reporting.results import Results
+from emobench.seen import note
+
+GIVEN = (
+    "artifacts/{name}/seen/dissect.json", "artifacts/{name}/seen/compare.json", "artifacts/{name}/units.parquet",
+    "artifacts/{name}/layers.parquet", "artifacts/{name}/verdicts.parquet", "reports/{name}/held_out.json",
+    "reports/{name}/dissect.json", "reports/{name}/compare.json",
+)  # fmt: skip
+"""What is noted for the stage that logs it."""
 
 
 def run(params: Params, layout: Layout) -> None:
@@ -50,3 +59,5 @@ def run(params: Params, layout: Layout) -> None:
     for name, content in shown.items():
         with replacing(layout.reports / name) as temporary:
             temporary.write_bytes(content)
+    write_json(layout.reports / "metrics.json", headlines(results))
+    note(layout, "report", GIVEN)

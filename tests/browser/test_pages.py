@@ -10,7 +10,7 @@ from emobench.vocabulary.class_names import BASIC
 
 pytestmark = pytest.mark.browser
 SIZES = {"conv1a": 64, "lin1": 1500, "lin2": 1500, "lin3": 7}
-REPORT = Path(__file__).parents[2] / "reports" / "demo" / "index.html"
+REPORT = Path(__file__).parents[2] / "reports" / "reference" / "demo" / "index.html"
 CELLS = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
 
 

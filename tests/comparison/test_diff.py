@@ -280,7 +280,7 @@ def test_git_revisions_without_cache_or_dvc_have_counts(repository) -> None:
     assert differ("HEAD", "reports/demo", repository).rows == []
     git(repository, "rm", "-r", "-q", "reports")
     git(repository, "commit", "-q", "-m", "none")
-    with pytest.raises(UserError, match=r"git revision HEAD has no reports/<name>/network.json"):
+    with pytest.raises(UserError, match=r"git revision HEAD has no reports/reference/<name>/network.json"):
         differ("HEAD~1", "HEAD", repository)
 
 

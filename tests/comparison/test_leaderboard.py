@@ -12,7 +12,7 @@ from reporting import small_reports as small
 from emobench.comparison.leaderboard import leaderboard, text
 from emobench.errors import UserError
 
-REPORTS = Path(__file__).parents[2] / "reports"
+REPORTS = Path(__file__).parents[2] / "reports" / "reference"
 
 
 @pytest.fixture

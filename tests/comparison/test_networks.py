@@ -10,7 +10,7 @@ from emobench import cli
 from emobench.comparison.networks import COLUMNS, networks, text
 from emobench.errors import UserError
 
-REPORTS = Path(__file__).parents[2] / "reports"
+REPORTS = Path(__file__).parents[2] / "reports" / "reference"
 
 
 @pytest.fixture
