@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from emobench import __version__
-from emobench.reporting import concept_tables, edit_tables, layer_tables, tables
+from emobench.reporting import about, concept_tables, edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
 from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
 from emobench.reporting.results import Results
@@ -35,22 +35,32 @@ class Section:
     tables: list[views.Table] = field(default_factory=list)
 
 
-def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool) -> str:
+def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool, beside: str = "") -> str:
     """The whole page as HTML.
 
     Args:
         results: the benchmark.
         pictures: the figures, in any order.
         pixels: whether the units' top images are shown. With photos of people the page must then stay out of git.
+        beside: path from the page to the folder with the report's tables, with a slash at the end.
     """
+    parts, drawn = sections(results), {picture.name: picture for picture in pictures}
+    order = [name for part in parts for name in part.figures if name in drawn]
     return rendered(
         "index.html",
         name=results.params.name,
         version=__version__,
         limit=results.params.data.limit if results.limited else None,
         answer=answer(results),
-        sections=sections(results),
-        figures={picture.name: {"svg": inline_svg(picture), "picture": picture} for picture in pictures},
+        sections=parts,
+        figures={
+            name: {"svg": inline_svg(drawn[name]), "picture": drawn[name], "number": number}
+            for number, name in enumerate(order, start=1)
+        },
+        beside=beside,
+        method=about.method(results),
+        glossary=about.GLOSSARY,
+        cite=about.CITE,
         units=unit_cards(results, pixels=pixels),
         pixels=pixels,
         pictures=pictures_of(results),
@@ -72,9 +82,9 @@ def _figure_sections(results: Results) -> list[Section]:
             "edits", "What the edits change",
             ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
              "best on the validation images; grey: τ selects no unit, or all of them."],
-            ["controls", "power", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano",
-             "recalls", "confusion_baseline", "confusion_paper", "confusion_chosen"],
-            [edit_tables.leaderboard_table(results)],
+            ["strategies", "controls", "power", "volcano", "recalls", "grid_val", "grid_test", "grid_val_test",
+             "confusion_baseline", "confusion_paper", "confusion_chosen"],
+            [replace(edit_tables.leaderboard_table(results), file="verdicts.csv")],
         ),
         Section(
             "layers", "What the units react to", clip_notes(results.clip_model),
@@ -87,7 +97,7 @@ def concept_section(results: Results) -> Section:
     """Which classes concepts speak for, by the map that descriptions are judged by and by the CLIP that gave them."""
     figures = [f"concept_classes_{number}" for number in range(1, len(results.concept_sets) + 1)]
     text, table = concept_tables.concept_text(results), concept_tables.concept_classes_table(results)
-    return Section("concepts", "What the concepts stand for", text, figures, _folded([table]))
+    return Section("concepts", "What the concepts stand for", text, figures, _folded([table], "concept_classes.csv"))
 
 
 def held_out_section(results: Results) -> Section:
@@ -98,36 +108,35 @@ def held_out_section(results: Results) -> Section:
     tested = [] if known is None else [known]
     if "trained" in held_out:
         tested += [layer_tables.truth_table(results), layer_tables.held_out_table(held_out)]
+    tested = [replace(table, file="held_out.json") for table in tested]
     return Section("held-out", title, layer_tables.held_out_text(held_out), [], tested)
 
 
 def _table_sections(results: Results) -> list[Section]:
-    notes = clip_notes(results.clip_model)
     shown = results.params.edit.similarity_fn
     dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
-    of_edits = [
-        edit_tables.controls_table(results), edit_tables.edits_table(results), edit_tables.verdicts_table(results),
-        edit_tables.class_table(results), edit_tables.search_table(results),
-    ]  # fmt: skip
+    every = _folded([edit_tables.controls_table(results)], "controls.csv")
+    every += _folded([edit_tables.edits_table(results)], "configs.csv")
+    every += _folded([edit_tables.verdicts_table(results), edit_tables.class_table(results)], "verdicts.csv")
+    every += _folded([edit_tables.search_table(results)])
     if results.published is not None:
-        of_edits.append(edit_tables.published_table())
+        every += _folded([edit_tables.published_table()], "published_grid.csv")
     of_layers = [layer_tables.layer_table(results, *pair) for pair in dissections]
     of_layers += [layer_tables.overview_table(results), layer_tables.coherence_table(results)]
-    titles = {"audit": "Audit of the images", "clip": "CLIP", "network": "Network"}
-    metrics = [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in titles.items()]
+    every += _folded(of_layers, "layers.csv")
+    every += _folded([views.ranking_table(results)], "clip_concepts.csv")
+    every += _folded([views.metrics_table(results.metrics("network"))], "network.json")
+    every += _folded([views.audit_table(results.metrics("audit"))], "audit.json")
+    about_network = [data_sentence(results), network_sentence(results)]
     return [
-        Section("training", "The network", [data_sentence(results), network_sentence(results)], ["history"]),
-        Section("edit-tables", "Tables: edits", [], [], _folded(of_edits)),
-        Section("layer-tables", "Tables: layers", [], [], _folded(of_layers)),
-        Section(
-            "clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], _folded([views.ranking_table(results)])
-        ),
-        Section("data", "Tables: images and metrics", [], [], _folded(metrics)),
+        Section("training", "The network", about_network, ["network", "history"]),
+        Section("tables", "Tables", [unmeasured_note(results)], [], every),
+        Section("about", "About this page", [], [], [about.provenance(results)]),
     ]
 
 
-def _folded(some: Iterable[views.Table]) -> list[views.Table]:
-    return [replace(table, folded=True) for table in some]
+def _folded(some: Iterable[views.Table], file: str = "") -> list[views.Table]:
+    return [replace(table, folded=True, file=file) for table in some]
 
 
 def clip_notes(clip: Mapping[str, Any]) -> list[str]:

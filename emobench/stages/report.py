@@ -11,6 +11,7 @@ from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.figures import network as network_figures
 from emobench.reporting.figures import power as power_figures
 from emobench.reporting.headlines import headlines
 from emobench.reporting.page import render_page
@@ -32,12 +33,13 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures)
+    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures, network_figures)
     drawings = (picture for part in parts for picture in part.draw(results))
     pictures = list(progress(drawings, desc="draw figures", unit="figure"))
     shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}
     shown |= atlas_files(results, results.profiles, results.effects, pixels=not results.private)
-    private = {"index.html": render_page(results, pictures, pixels=True).encode()}
+    beside = f"../../../reports/{params.name}/"
+    private = {"index.html": render_page(results, pictures, pixels=True, beside=beside).encode()}
     private |= atlas_files(results, results.profiles, results.effects, pixels=True)
     small = {"layers": results.layers, "configs": results.configs, "verdicts": results.verdicts}
     published = published_replay()

@@ -18,6 +18,7 @@ from emobench.reporting.figures import controls as control_figures
 from emobench.reporting.figures import dissection as figures
 from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
+from emobench.reporting.figures import network as network_figures
 from emobench.reporting.figures import power as power_figures
 from emobench.reporting.results import Results
 from emobench.reporting.unit_cards import unit_cards
@@ -31,7 +32,7 @@ def results(real) -> Results:
 
 
 def drawn(results):
-    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures)
+    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures, network_figures)
     return [picture for part in parts for picture in part.draw(results)]
 
 
@@ -77,11 +78,14 @@ def read(text: str) -> Reader:
     return reader
 
 
-def test_page_is_well_formed_and_needs_nothing_else(page):
+def test_page_is_well_formed_and_needs_nothing_else(page, results):
     reader = read(page)
     assert len(reader.ids) == len(set(reader.ids))
     outside = [link for link in reader.links if not link.startswith(("#", "data:"))]
-    assert {link.split("#unit=")[0] for link in outside} == {"atlas.html"}
+    named = {link.split("#unit=")[0] for link in outside}
+    assert {"atlas.html", "verdicts.csv", "configs.csv", "layers.csv", "audit.json"} <= named
+    written = {"atlas.html", "verdicts.csv", "configs.csv", "controls.csv", "layers.csv"}  # by the stage, with the page
+    assert named <= written | {path.name for path in results.layout.reports.iterdir()}
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert all(image["alt"] for image in reader.images)
     assert not re.search(r"<script|@import|url\((?!#)", page)
@@ -90,7 +94,9 @@ def test_page_is_well_formed_and_needs_nothing_else(page):
 def test_every_figure_is_on_the_page_with_caption_and_text_in_its_place(page, pictures):
     for picture in pictures:
         assert page.count(f'aria-label="{escape(picture.alt)}"') >= 1
-        assert str(escape(picture.caption)) in page
+        assert f"</b> {escape(picture.caption)}" in page
+    numbers = re.findall(r"<b>Figure (\d+)\.</b>", page)
+    assert [int(number) for number in numbers] == list(range(1, len(pictures) + 1))
     assert len({picture.name for picture in pictures}) == len(pictures)
 
 
@@ -223,6 +229,27 @@ def test_long_tables_are_folded_under_their_titles(page):
     assert len(folded) > 8
 
 
+def test_strategies_are_ranked_with_their_intervals_beside_their_controls(results):
+    picture = control_figures.strategies(results)
+    (axes,) = picture.figure.axes
+    rows = results.verdicts[results.verdicts["images"] == "test"].sort_values("delta_accuracy", kind="stable")
+    assert len(axes.get_yticklabels()) == len(rows)
+    assert axes.get_yticklabels()[0].get_text() in {rows["arm"].iloc[0], "the paper's cell"}
+    diamonds = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in diamonds], 100 * rows["delta_accuracy"])
+    spans = {tuple(np.round(line.get_xdata(), 6)) for line in axes.lines if len(line.get_xdata()) == 2}
+    for ends in 100 * rows[["ci_low_accuracy", "ci_high_accuracy"]].to_numpy():
+        assert tuple(np.round(ends, 6)) in spans
+
+
+def test_the_network_is_drawn_layer_by_layer(results):
+    picture = network_figures.layers(results)
+    bars = [bar for bar in picture.figure.axes[0].patches if bar.get_width()]
+    assert [round(bar.get_width()) for bar in bars] == [layer.units for layer in results.network.layers]
+    framed = [bar for bar in bars if bar.get_linewidth()]
+    assert [round(bar.get_width()) for bar in framed] == [results.network.layer(tables.edited_layer(results)).units]
+
+
 def test_volcano_p_values_are_the_exact_mcnemar_ones(results):
     found = control_figures.exact_p_values(results, results.edit_ids).set_index("config_id")
     at, labels = results.columns_of("test")
@@ -297,7 +324,15 @@ def test_tables_hold_the_measured_numbers(results):
     assert expected in layer_tables.held_out_table(held_out).rows
     edits = edit_tables.edits_table(results)
     assert len(edits.rows) == 4 * (1 + len(results.shown_edits()))
-    assert ["a: b", "1,200"] in views.metrics_table("", {"a": {"b": 1200}}).rows
+    network = results.metrics("network")
+    counted = next(row for row in views.metrics_table(network).rows if row[0] == "images")
+    assert counted[1:3] == [f"{network[name]['images']:,}" for name in ("val", "test")]
+    counts = {"seen": 3, "images": {"total": 1200, "val": 7}, "classes": {"val": {"a_b": 5}}}
+    counts["by"] = {"total": 2, "x": 1}
+    assert views.audit_table(counts).rows == [
+        ["seen", "3", "–", "–", "–"], ["images", "1,200", "–", "7", "–"], ["classes: a b", "–", "–", "5", "–"],
+        ["by", "2", "–", "–", "–"], ["by: x", "1", "–", "–", "–"],
+    ]  # fmt: skip
 
 
 def test_evidence_tables_hold_the_measured_numbers(results):

@@ -1,6 +1,8 @@
 """Figures that hold the edits against luck: random controls, p-values, intervals."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from emobench.edits.family import LEVEL
 from emobench.reporting import tables
 from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_style, name_ticks, new_axes, stretched
 from emobench.reporting.results import Results
-from emobench.reporting.words import describe, short_name
+from emobench.reporting.words import describe
 
 KINDS = {"random": SERIES[0], "decile": SERIES[5]}
 VERDICT_COLORS = {"improves": SERIES[2], "harms": SERIES[1]}
@@ -20,57 +22,69 @@ VERDICT_COLORS = {"improves": SERIES[2], "harms": SERIES[1]}
 
 def draw(results: Results) -> list[Picture]:
     """All figures of this module."""
-    found = [*arm_curves(results), volcano(results), beside_controls(results), class_intervals(results)]
+    found = [strategies(results), volcano(results), beside_controls(results), class_intervals(results)]
     return [picture for picture in found if picture is not None]
 
 
 @in_style
-def arm_curves(results: Results) -> list[Picture]:
-    """Change of accuracy over the factor, a panel an arm with the band of its random controls; for val and test."""
-    shown = [images for images in ("val", "test") if images in results.image_sets]
-    return [_arm_curves(results, images, tables.differences(results, images)) for images in shown]
-
-
-def _arm_curves(results: Results, images: str, edits: pd.DataFrame) -> Picture:
-    arms, chosen = list(edits["arm"].unique()), tables.judged(results)
-    base = results.config(results.baseline_id, images)["accuracy"]
-    columns = 3
-    figure = Figure(figsize=(7.4, 0.8 + 1.75 * math.ceil(len(arms) / columns)), layout="constrained")
-    panels = figure.subplots(math.ceil(len(arms) / columns), columns, sharey=True, squeeze=False).flat
-    for axes, arm in zip(panels, arms, strict=False):
-        cells = edits[edits["arm"] == arm]
-        bands = tables.controls_of(results, chosen.get(arm), arm, images)
-        for kind, color in KINDS.items():
-            values = 100 * (bands.loc[bands["arm"] == kind, "accuracy"] - base)
-            if len(values):
-                axes.axhspan(*values.quantile([0.05, 0.95]), color=color, alpha=0.22, linewidth=0)
-        factors = cells["factor"].fillna(0)
-        axes.plot(factors, cells["points"], "o", color=INK, markersize=2.6, alpha=0.55, mew=0)
-        best = cells[cells["config_id"] == chosen.get(arm)]
-        axes.plot(best["factor"].fillna(0), best["points"], "D", color=SERIES[1], markersize=6)
-        axes.axhline(0, color=MUTED, linewidth=0.8)
-        axes.set_title(arm, fontweight="normal", size=9.5)
-        axes.grid(axis="y")
-    for axes in list(panels):
-        axes.set_visible(False)
-    low, high = edits["points"].quantile(0.1), edits["points"].max()
-    figure.axes[0].set_ylim(max(-6.0, min(low, -0.1) * 1.1), max(high, 0.1) * 1.25)
-    figure.supxlabel("factor (0 where the operation has none)", size=9.5)
-    figure.supylabel(f"points against the baseline, {short_name(images)}", size=9.5)
+def strategies(results: Results) -> Picture:
+    """The judged edit of each selection strategy on test, ranked, beside its random controls and all other edits."""
+    rows = results.verdicts[results.verdicts["images"] == "test"].sort_values("delta_accuracy", kind="stable")
+    edits = tables.differences(results, "test")
+    on_val = tables.differences(results, "val").set_index("config_id")["points"]
+    figure, axes = new_axes(7.4, 1.4 + 0.36 * len(rows))
+    for place, row in enumerate(rows.to_dict("records")):
+        _strategy(axes, results, place, row, edits[edits["arm"] == row["arm"]], float(on_val[row["config_id"]]))
+    handles = {"judged edit with interval": "D", "the same on validation": "o"}
+    for (label, marker), face in zip(handles.items(), (INK, "none"), strict=True):
+        axes.plot([], [], marker, color=INK, mfc=face, markersize=5, label=label)
+    axes.plot([], [], "|", color=MUTED, label="other edits of the strategy")
+    for kind, color in KINDS.items():
+        axes.plot([], [], color=color, linewidth=5, alpha=0.35, label=f"90% of {kind} controls")
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    ends = 100 * rows[["ci_low_accuracy", "ci_high_accuracy"]].to_numpy()
+    low, high = min(ends.min(), on_val[rows["config_id"]].min()), max(ends.max(), on_val[rows["config_id"]].max())
+    room = 0.08 * max(high - low, 0.1)
+    axes.set(xlim=(low - room, high + room), xlabel="points against the baseline, test")
+    names = rows["arm"].where(rows["selected_on"] != "paper", "the paper's cell")
+    name_ticks(axes.yaxis, names.tolist())
+    axes.grid(axis="x")
+    figure.legend(loc="outside upper center", ncols=2)
+    confidence = results.params.compare.confidence
     return Picture(
-        f"arms_{images}",
+        "strategies",
         figure,
-        f"Every edit on {short_name(images)}, by arm; diamond: the one that was best on val. Bands: where the same "
-        "search ends in 90 of 100 cases when units are swapped at random (blue), or at random among rows of like norm "
-        "(light). A diamond inside its band owes nothing to which units were chosen.",
-        f"Panels: change of accuracy over the factor for each arm on {images}, with the band of its random controls.",
+        "The edit that each selection strategy chose on validation, by what it changes on test, with its "
+        f"{confidence:.0%} interval. An interval that crosses 0 may be luck; a diamond inside its bands owes nothing "
+        "to which units were chosen. An open circle far to the right of its diamond was chosen by luck.",
+        "Ranked dots with intervals: change of accuracy of each strategy's judged edit, beside its random controls.",
     )
+
+
+def _strategy(
+    axes: Axes, results: Results, place: int, row: Mapping[str, Any], edits: pd.DataFrame, on_val: float
+) -> None:
+    """One line of the figure."""
+    name = "paper" if row["selected_on"] == "paper" else row["arm"]
+    base = results.config(results.baseline_id)["accuracy"]
+    drawn = tables.controls_of(results, row["config_id"], name, "test")
+    for shift, (kind, color) in zip((-0.17, 0.17), KINDS.items(), strict=True):
+        values = 100 * (drawn.loc[drawn["arm"] == kind, "accuracy"] - base)
+        if len(values):
+            low, high = values.quantile([0.05, 0.95])
+            axes.plot([low, high], [place + shift] * 2, color=color, linewidth=5, alpha=0.35, solid_capstyle="butt")
+    axes.plot(edits["points"], np.full(len(edits), place), "|", color=MUTED, markersize=5, alpha=0.5)
+    color = VERDICT_COLORS.get(row["verdict"], INK)
+    ends = [100 * row["ci_low_accuracy"], 100 * row["ci_high_accuracy"]]
+    axes.plot(ends, [place] * 2, color=color, linewidth=1.6)
+    axes.plot(100 * row["delta_accuracy"], place, "D", color=color, markersize=5.5)
+    axes.plot(on_val, place, "o", color=color, mfc="none", markersize=5)
 
 
 @in_style
 def volcano(results: Results) -> Picture:
     """Difference on test against -log10 of the uncorrected exact McNemar p of every edit and random control."""
-    figure, axes = new_axes(6, 4.4)
+    figure, axes = new_axes(4.6, 4.2)
     p_values = {
         kind: exact_p_values(results, ids)
         for kind, ids in (("control", results.control_ids), ("edit", results.edit_ids))
@@ -93,9 +107,9 @@ def volcano(results: Results) -> Picture:
     axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.set_xlim(max(-8.0, *[table["points"].min() for table in p_values.values()]) - 0.2, None)
     axes.set_ylim(-0.1, 8)
-    axes.set(xlabel="points against the baseline, test", ylabel="−log10 p (exact McNemar, uncorrected)")
+    axes.set(xlabel="points against the baseline, test", ylabel="−log10 p (exact McNemar)")
     axes.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=2)
     return Picture(
         "volcano",
         figure,
@@ -175,7 +189,7 @@ def class_intervals(results: Results) -> Picture | None:
     edits = results.shown_edits()
     if not edits:
         return None
-    figure, axes = new_axes(6, stretched(4, len(results.classes), 10))
+    figure, axes = new_axes(4.6, stretched(4, len(results.classes), 10))
     for number, (name, config_id) in enumerate(edits.items()):
         row = tables.verdict_of(results, config_id)
         places = np.arange(len(results.classes)) + 0.3 * (number - (len(edits) - 1) / 2)

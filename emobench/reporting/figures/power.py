@@ -33,7 +33,7 @@ def power_curves(results: Results) -> Picture | None:
     if changing.empty:
         return None
     images = len(results.columns_of("test")[1])
-    figure, axes = new_axes(6, 4.2)
+    figure, axes = new_axes(4.6, 4.2)
     alpha, shown = level(len(judged)), results.shown_edits()
     needed = changing["detectable_points"].dropna()
     farthest = 1.3 * needed.max() if len(needed) else 100 * (changing["gains"] + changing["losses"]).max() / images
