@@ -14,6 +14,7 @@ from small_repository import git, write_repository
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 SEEN = "artifacts/${name}/seen/"
 PICTURES = {"data/${name}/images.npy", "artifacts/${name}/removed.png", "artifacts/${name}/report"}
 SHOWN = {
