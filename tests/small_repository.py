@@ -3,7 +3,10 @@
 import dataclasses
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,8 +21,6 @@ BEFORE_TRACK = "report"
 
 def write_repository(root: Path, params: Params, made: Layout) -> Path:
     """Copies a benchmark and what DVC needs to know of it; git holds all that git would, dvc.lock too."""
-    from dvc.repo import Repo
-
     shutil.copytree(made.root, root)
     for name in KEPT:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +35,19 @@ def write_repository(root: Path, params: Params, made: Layout) -> Path:
     git(root, "init", "-q", "-b", "main")
     git(root, "config", "user.name", "a")
     git(root, "config", "user.email", "a@example.com")
-    with Repo(str(root)) as repo:
+    with opened(root) as repo:
         repo.commit(BEFORE_TRACK, with_deps=True, force=True)
     save(root, "results")
     return root
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Any]:
+    """The repository for DVC, which looks for a stage by its name in the working folder."""
+    from dvc.repo import Repo
+
+    with chdir(root), Repo() as repo:
+        yield repo
 
 
 def save(root: Path, message: str) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import small_repository as small
 import yaml
-from small_repository import git, write_repository
+from small_repository import git, opened, write_repository
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 SEEN = "artifacts/${name}/seen/"
 PICTURES = {"data/${name}/images.npy", "artifacts/${name}/removed.png", "artifacts/${name}/report"}
 SHOWN = {
@@ -121,31 +122,28 @@ def dvc(root: Path, *arguments: str, code: int = 0) -> str:
 
 @pytest.mark.slow
 def test_metrics_fit_a_screen_and_everything_is_up_to_date(repository) -> None:
-    from dvc.repo import Repo
-
-    with Repo(str(repository)) as repo:
+    with opened(repository) as repo:
         shown = repo.metrics.show()[""]["data"]
         assert set(repo.status()) <= {"track"}
     assert list(shown) == ["reports/small/metrics.json"]
     numbers = shown["reports/small/metrics.json"]["data"]
-    network = json.loads((repository / "reports/small/network.json").read_text())
-    assert numbers["accuracy"] == pytest.approx(network["test"]["accuracy"])
-    assert len(numbers) == 13
+    written = json.loads((repository / "reports/small/metrics.json").read_text())
+    assert numbers == {name: value for name, value in written.items() if value is not None}
+    assert 8 < len(numbers) <= len(written) == 13
     assert git(repository, "status", "--porcelain") == ""
     assert not [name for name in git(repository, "ls-files").splitlines() if name.startswith("reports/")]
 
 
 @pytest.mark.slow
 def test_a_second_clone_pulls_all_but_the_pictures(repository, tmp_path) -> None:
-    from dvc.repo import Repo
-
-    with (repository / ".dvc/config").open("a") as file:
-        file.write(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {tmp_path / 'store'}\n")
+    config, store = repository / ".dvc/config", tmp_path / "store"
+    remote = f"['remote \"store\"']\n    url = {store}\n"
+    config.write_text(config.read_text().replace("[core]\n", "[core]\n    remote = store\n") + remote)
     small.save(repository, "a remote")
-    with Repo(str(repository)) as repo:
+    with opened(repository) as repo:
         assert repo.push("report", with_deps=True) > 0
     git(tmp_path, "clone", "-q", str(repository), "clone")
-    with Repo(str(tmp_path / "clone")) as repo:
+    with opened(tmp_path / "clone") as repo:
         repo.pull("report", with_deps=True, allow_missing=True)
     there = {path: (tmp_path / "clone" / path.replace("${name}", "small")).exists()
              for stage in PIPELINE["stages"] if stage != "track" for path in outs(stage)}  # fmt: skip

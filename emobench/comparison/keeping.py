@@ -77,9 +77,11 @@ def _changed(root: Path) -> Mapping[str, Any]:
 def _origin(root: Path) -> dict[str, Any]:
     """The commit and what differs from it, the machine, and the releases."""
     changed = (git(root, "status", "--porcelain", "--untracked-files=no") or b"").decode().splitlines()
+    names = [line[3:] for line in changed]
+    own = ("dvc.lock", "reports/reference/")  # what a run and its keeping write
     return {
         "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip() or None,
-        "changed_since_commit": [line[3:] for line in changed if not line[3:].startswith("reports/reference/")],
+        "changed_since_commit": [name for name in names if not name.startswith(own)],
         "kept": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": {"cpu": costs.cpu_name(), "cores": costs.cores(), "system": platform.platform(terse=True)},
         "versions": {"emobench": __version__, "python": platform.python_version()}

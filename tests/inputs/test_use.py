@@ -158,7 +158,7 @@ def test_use_says_what_it_found(repository, archive, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_dvc_knows_the_archive_so_that_push_and_pull_bring_it(repository, archive, tmp_path) -> None:
+def test_dvc_knows_the_archive_and_sends_it_away_only_if_asked(repository, archive, tmp_path) -> None:
     shutil.copy(Path(__file__).parents[2] / ".gitignore", repository)
     use_preset("fer2013", repository, archive=archive)
 
@@ -166,11 +166,15 @@ def test_dvc_knows_the_archive_so_that_push_and_pull_bring_it(repository, archiv
         command = (sys.executable, "-m", *command) if command[0] == "dvc" else command
         return subprocess.run(command, cwd=at, check=True, capture_output=True, text=True).stdout
 
-    assert "data/raw/fer2013-archive.zip" in run("dvc", "ls", ".", "--dvc-only", "-R").split()
     run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     run("git", "add", ".")
     run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "data")
     assert not [name for name in run("git", "ls-files").split() if name.endswith(".zip")]
+    run("dvc", "push")
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    note = repository / "data/raw/fer2013-archive.zip.dvc"
+    note.write_text("".join(line for line in note.read_text().splitlines(True) if "push: false" not in line))
+    run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qam", "asked for")
     run("dvc", "push")
     run("git", "clone", "-q", str(repository), str(tmp_path / "clone"))
     run("dvc", "pull", at=tmp_path / "clone")
