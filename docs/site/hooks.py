@@ -39,8 +39,8 @@ def _placed(target: str, here: str) -> str:
 
 
 def on_page_content(html, page, config, files):
-    """Formulas as MathML, which browsers draw without a script."""
-    return _MATH.sub(_drawn, html)
+    """Formulas as MathML, which browsers draw without a script; code that may have to scroll can be reached by keys."""
+    return _MATH.sub(_drawn, html).replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
 
 
 def _drawn(found: re.Match) -> str:
