@@ -38,6 +38,8 @@ def commands(page: Path) -> Iterator[list[str]]:
         lines = block.text.replace("\\\n", " ").splitlines()
         prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         for line in prompted or lines:
-            for part in re.split(r"\s(?:&&|\|)\s", line):
-                if words := shlex.split(part, comments=True):
-                    yield words
+            words = shlex.split(line, comments=True)
+            ends = [at for at, word in enumerate(words) if word in ("&&", "|")]
+            for first, last in zip([-1, *ends], [*ends, len(words)], strict=True):
+                if first + 1 < last:
+                    yield words[first + 1 : last]

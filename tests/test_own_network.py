@@ -1,4 +1,4 @@
-"""The tutorial on one's own network, typed as written: a small ViT on drawn RGB faces, through every stage to a verdict."""
+"""The tutorial on one's own network, typed as written: a small ViT on drawn RGB faces, to a verdict."""
 
 import importlib
 import json

@@ -32,10 +32,13 @@ def page() -> str:
 
 
 def described(kind: type) -> dict[str, str]:
-    """What a class's docstring says of each of its keys under ``Attributes:``."""
-    section = inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")[2]
-    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    """What the docstrings of a class and of those it is made from say of its keys under ``Attributes:``."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__[:-1]):
+        section = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")[2]
+        entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
+        found |= {name: " ".join(text.split()) for name, text in entries}
+    return found
 
 
 def _section(place: str, title: str, kind: type, presets: list[Any], seen: set[tuple[str, type]]) -> Iterator[str]:
