@@ -21,6 +21,8 @@ from emobench.stored_tables import TABLES
 ROOT, DOCS = documents.ROOT, documents.ROOT / "docs"
 OTHERS = {"bash", "cd", "dvc", "git", "mlflow", "python", "rsync", "source", "ssh", "tmux", "MLFLOW_TRACKING_URI"}
 """Programs that pages call beside emobench and make."""
+MADE = ("command-line", "params", "tables", "python")
+"""Pages of the reference that are made from the code when the site is built."""
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +116,22 @@ def test_every_key_of_params_is_described(site):
     assert [row[0] for row in rows if not row[1].strip()] == [], "say it under Attributes: in emobench/settings"
 
 
+@pytest.mark.parametrize("page", documents.PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    made = {DOCS / "reference" / f"{name}.md" for name in MADE}
+    for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            path = (page.parent / target).resolve()
+            assert path.exists() or path in made, target
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 110
 
 
 def test_pages_of_the_navigation_exist_or_are_made():
-    made = {"command-line", "params", "tables", "python"}
     text = (ROOT / "mkdocs.yml").read_text()
     listed = set(re.findall(r"([\w/-]+)\.md$", text.partition("\nnav:")[2], re.MULTILINE))
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
-    assert listed == pages | {f"reference/{name}" for name in made} | {"contributing", "changelog"}
+    assert listed == pages | {f"reference/{name}" for name in MADE} | {"contributing", "changelog"}
     assert "docs" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

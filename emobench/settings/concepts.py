@@ -24,7 +24,7 @@ class ClipTraining:
         max_lr: highest learning rate.
         weight_decay: of the optimiser.
         captions: captions composed for each batch.
-        emotion_captions: share of the captions that name a class instead of concepts.
+        emotion_captions: share of the captions that may speak of the class.
         precision: ``auto``: bfloat16 where the processor has units for it, else float32.
         augment: random changes of the train images.
     """

@@ -36,7 +36,7 @@ class Track:
     """What is logged to MLflow beside numbers.
 
     Attributes:
-        pictures: whether figures and sheets of top images are logged too.
+        pictures: whether confusion matrices are logged as pictures too.
     """
 
     pictures: Bool
