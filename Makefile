@@ -55,6 +55,11 @@ test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of mak
 lint: setup ## Check style, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+.PHONY: docs
+docs: ## Build the documentation's site from docs/ and the code's docstrings into site/; a warning is an error
+	@$(MAKE) --no-print-directory setup EXTRAS=$(EXTRAS)$(if $(findstring docs,$(EXTRAS)),,$(comma)docs)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html; to look at it: $(BIN)/mkdocs serve"
+
 .PHONY: ui
 ui: setup ## Open the MLflow UI on this machine's loopback address
 	@$(BIN)/emobench ui
@@ -73,8 +78,13 @@ HASHED := $(COMPILE) --upgrade --generate-hashes --no-emit-index-url --custom-co
 lock: setup ## Write the lock files anew: the newest releases that go together, with the hashes of all their files
 	$(COMPILE) --upgrade --all-extras pyproject.toml -o $(VENV)/together.txt
 	$(HASHED) -c $(VENV)/together.txt --extra dev pyproject.toml -o requirements.lock
-	python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
-	  print(*extras['landmarks'], sep='\n')" | $(HASHED) -c $(VENV)/together.txt - -o requirements-landmarks.lock
+	$(call lock_extra,landmarks)
+	$(call lock_extra,docs)
+
+define lock_extra
+python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+  print(*extras['$(1)'], sep='\n')" | $(HASHED) -c $(VENV)/together.txt - -o requirements-$(1).lock
+endef
 
 .PHONY: bench
 bench: setup ## Run the speed benchmarks: prints ratios, fails below the committed floors (BENCH: more options of pytest)

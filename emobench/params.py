@@ -25,7 +25,24 @@ NONE = "data/raw/none"
 
 @settings
 class Params:
-    """All of params.yaml."""
+    """All of params.yaml.
+
+    Attributes:
+        name: of the benchmark: part of every path and run name.
+        seed: of everything that is drawn: weights, splits, resamples, controls.
+        device: where networks run; ``auto`` takes a GPU where there is one.
+        data: the images.
+        annotate: what is measured of the concepts on each image.
+        network: the network that is dissected and edited.
+        clip: the image-text model that scores concepts on images.
+        record: how activations are recorded.
+        concept_sets: ``emotions``, ``expressions`` or files in concepts/; units are described by each of them.
+        dissect: how units are described.
+        edit: which edits are tried.
+        compare: how they are held against the baseline.
+        report: how much the page shows.
+        track: what MLflow gets.
+    """
 
     name: Str
     seed: Annotated[Int, within(0, 2**62)]

@@ -26,6 +26,10 @@ NOT_IMPORTED = {
     "timm": "open_clip builds image towers of it",
     "torchvision": "open_clip transforms images by it",
     "h5py": "examples of others' files in tests",
+    "latex2mathml": "draws the formulas of the documentation, in docs/site/",
+    "mkdocs": "a program",
+    "mkdocs-material": "the documentation's theme",
+    "mkdocstrings-python": "a plug-in of mkdocs",
     "mypy": "a program",
     "pytest-benchmark": "a plug-in of pytest",
     "pytest-xdist": "a plug-in of pytest",
@@ -60,7 +64,7 @@ def imported(paths: Iterable[Path]) -> set[str]:
                 found.add(node.module)
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
                 found.add(node.args[0].value)
-    beside = [path.stem for folder in ("tests", "studies") for path in (ROOT / folder).rglob("*")]
+    beside = [path.stem for folder in ("tests", "studies", "docs") for path in (ROOT / folder).rglob("*")]
     own = {"emobench", *beside, "tests"}
     return {name.split(".")[0] for name in found} - own - set(sys.stdlib_module_names)
 
@@ -112,6 +116,7 @@ def locked(path: Path) -> dict[str, list[str]]:
     ("lock", "requirements"),
     [
         ("requirements.lock", PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["cluster"]),
+        ("requirements-docs.lock", EXTRAS["docs"]),
         ("requirements-landmarks.lock", EXTRAS["landmarks"]),
     ],
 )
@@ -121,8 +126,9 @@ def test_a_lock_holds_what_is_declared_with_hashes(lock: str, requirements: list
     assert sorted(names(requirements) - names(found)) == []
 
 
-def test_the_locks_agree() -> None:
-    first, second = (locked(ROOT / name) for name in ("requirements.lock", "requirements-landmarks.lock"))
+@pytest.mark.parametrize("other", ["requirements-docs.lock", "requirements-landmarks.lock"])
+def test_the_locks_agree(other: str) -> None:
+    first, second = (locked(ROOT / name) for name in ("requirements.lock", other))
     known = names(first)
     assert [one for one in second if canonical(one) in known and one not in first] == []
     assert all(first[one] == second[one] for one in first.keys() & second.keys())

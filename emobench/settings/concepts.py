@@ -11,7 +11,23 @@ from emobench.settings.network import Precision
 
 @settings
 class ClipTraining:
-    """How a small CLIP is trained on the train images; ``captions``: composed ones in each batch."""
+    """How a small CLIP is trained on the train images; ``captions``: composed ones in each batch.
+
+    Attributes:
+        embed_dim: width of the shared embedding.
+        image_size: side of its pictures in pixels.
+        image_width: width of the image tower.
+        text_width: width of the text tower.
+        text_layers: layers of the text tower.
+        epochs: passes over the train images.
+        batch_size: images a step.
+        max_lr: highest learning rate.
+        weight_decay: of the optimiser.
+        captions: captions composed for each batch.
+        emotion_captions: share of the captions that may speak of the class.
+        precision: ``auto``: bfloat16 where the processor has units for it, else float32.
+        augment: random changes of the train images.
+    """
 
     embed_dim: Annotated[Int, within(8, 10**5)]
     image_size: Annotated[Int, within(32, 4096)]
@@ -30,7 +46,14 @@ class ClipTraining:
 
 @settings
 class _Prompted:
-    """What every source has: ``prompts`` with {} for the concept, and how many images are embedded at a time."""
+    """What every source has: ``prompts`` with {} for the concept, and how many images are embedded at a time.
+
+    Attributes:
+        input: the model's file or folder; data/raw/none without.
+        prompts: texts with {} for the concept; their embeddings are averaged.
+        batch_size: images that are embedded at a time.
+        source: trained here, a local model, or a published one.
+    """
 
     input: Str
     prompts: list[Str]
@@ -42,6 +65,11 @@ class TrainedClip(_Prompted):
     """A small CLIP that is trained here, on the images and what is known of them.
 
     Its inputs are RGB in [0, 1], of which ``image_mean`` is taken off and ``image_std`` divides.
+
+    Attributes:
+        image_mean: taken off each channel.
+        image_std: divides each channel.
+        training: how it is trained.
     """
 
     source: Literal["train"]
@@ -56,6 +84,11 @@ class GivenClip(_Prompted):
 
     ``model`` (open_clip's name), ``image_mean`` and ``image_std`` are needed for a weights file. Folder and archive
     know them: there they are empty ("" and []), or must be the same.
+
+    Attributes:
+        model: open_clip's name of the architecture, for a bare weights file.
+        image_mean: taken off each channel; empty where the file says.
+        image_std: divides each channel; empty where the file says.
     """
 
     source: Literal["checkpoint"]
@@ -66,7 +99,13 @@ class GivenClip(_Prompted):
 
 @settings
 class PublishedClip(_Prompted):
-    """A published tag of open_clip's; ``allow_hub``: it may be looked up."""
+    """A published tag of open_clip's; ``allow_hub``: it may be looked up.
+
+    Attributes:
+        model: open_clip's name of the architecture.
+        tag: open_clip's name of the weights.
+        allow_hub: whether it may be looked up on a model hub.
+    """
 
     source: Literal["pretrained"]
     model: Str

@@ -10,7 +10,16 @@ SIMILARITY_FNS = get_args(SimilarityFn)
 
 @settings
 class SoftWpmi:
-    """Parameters of soft_wpmi (see emobench.functional.similarity)."""
+    """Parameters of soft_wpmi (see emobench.functional.similarity).
+
+    Attributes:
+        top_k: most activating images of a unit that count.
+        a: inverse temperature of the softmax over concepts.
+        lam: weight of the correction by the layer's mean.
+        min_prob: added inside the logarithm.
+        p_start: membership of the most activating image.
+        p_end: membership that the last one approaches.
+    """
 
     top_k: Annotated[Int, within(1)]
     a: Annotated[Float, within(0)]
@@ -22,7 +31,14 @@ class SoftWpmi:
 
 @settings
 class Wpmi:
-    """Parameters of wpmi."""
+    """Parameters of wpmi.
+
+    Attributes:
+        top_k: most activating images of a unit that count.
+        a: inverse temperature of the softmax over concepts.
+        lam: weight of the correction by the layer's mean.
+        min_prob: added inside the logarithm.
+    """
 
     top_k: Annotated[Int, within(1)]
     a: Annotated[Float, within(0)]
@@ -32,7 +48,13 @@ class Wpmi:
 
 @settings
 class RankReorder:
-    """Parameters of rank_reorder."""
+    """Parameters of rank_reorder.
+
+    Attributes:
+        p: power of the differences.
+        top_fraction: share of the images that count.
+        scale_p: power of the concept's mean score, which divides.
+    """
 
     p: Annotated[Int, within(1)]
     top_fraction: Annotated[Float, within(0, 1)]
@@ -46,6 +68,21 @@ class Dissect:
     ``tau``: similarity above which the paper calls a unit interpretable. ``null_draws`` and ``fdr``: of the null.
     ``active_share`` and ``present_share``: on this share of the held-out images a unit is active, and a concept present
     by the image-text model. ``resamples``: of the probe, for stability. ``coherence_images``: top images for clarity.
+
+    Attributes:
+        similarity_fns: functions that hold concepts against units; each describes all units.
+        probe: the probing set: which images units are described by; ``train_unique`` has no exact copies.
+        tau: similarity above which the paper calls a unit interpretable.
+        top_images: most activating images that label agreement looks at.
+        null_draws: draws of the null distribution.
+        fdr: q-value below which a unit is statistically significant.
+        active_share: a unit is active on this share of the held-out images.
+        present_share: a concept is present, by the image-text model, on this share of the held-out images.
+        resamples: of the probing set, for the stability of descriptions; 0 for none.
+        coherence_images: most activating images that clarity is measured on.
+        soft_wpmi: parameters of soft_wpmi.
+        wpmi: parameters of wpmi.
+        rank_reorder: parameters of rank_reorder.
     """
 
     similarity_fns: list[SimilarityFn]

@@ -10,7 +10,12 @@ SearchKind = Literal["free", "descriptions", "interpretable"]
 
 @settings
 class PaperCell:
-    """The published edit: threshold and factor."""
+    """The published edit: threshold and factor.
+
+    Attributes:
+        tau: threshold of similarity.
+        factor: multiplies the rows above it and divides the others.
+    """
 
     tau: Float
     factor: Annotated[Float, within(0)]
@@ -22,6 +27,10 @@ class Controls:
 
     A kind stops once its draws, or the edit's own test, rule an improvement out, but not before ``least`` of them;
     never if ``least`` >= draws.
+
+    Attributes:
+        draws: random assignments of each kind; 0 for no controls.
+        least: draws before which no kind stops.
     """
 
     draws: Annotated[Int, count(0, 10**7)]
@@ -34,6 +43,19 @@ class Search:
 
     ``joint``: layers that are searched together, by ``joint_kinds``, beside the edited layer alone; none to leave that
     out. ``images``: at most so many, 0 for all. ``exponents``: powers of the scales found. ``folds``: of cross-fitting.
+
+    Attributes:
+        kinds: scales of their own for units, for descriptions, or for interpretable and other units; empty: no search.
+        split: images that scales are fitted to.
+        joint: layers that are searched together; empty for none.
+        joint_kinds: kinds of the joint search.
+        images: at most so many; 0 for all.
+        penalties: pulls of the scales towards one.
+        exponents: powers of the scales found.
+        folds: of the cross-fitting.
+        steps: of the optimiser.
+        batch_size: images a step.
+        learning_rate: of the optimiser.
     """
 
     kinds: list[SearchKind]
@@ -57,6 +79,25 @@ class Edit:
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
     Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
     (empty: none), and hold at most ``memory_gib`` in all of them together.
+
+    Attributes:
+        layer: which layer; ``auto``: the one with the most units above tau, as in the paper.
+        concept_set: by which descriptions edits go.
+        similarity_fn: by whose similarity edits go.
+        arms: selection strategies: which units are edited.
+        taus: thresholds of the paper's strategy.
+        factors: factors of the paper's strategies.
+        paper: the published edit.
+        operations: what is done to the units: their rows scaled, rows and bias scaled, outputs put to zero, or to their
+            mean.
+        divided_factors: factors of strategies that divide the other rows.
+        lone_factors: factors of strategies that leave the other rows alone.
+        concepts: of the strategy description; empty for one edit a class.
+        controls: random controls.
+        search: searching for scales.
+        memory_gib: that sweeps hold at most, all processes together.
+        jobs: processes of a sweep.
+        scheduler: address of a Dask cluster; empty for none.
     """
 
     layer: Str

@@ -29,6 +29,15 @@ class Picture:
 
     They are resized to ``size`` / ``crop`` and cropped in the centre; then ``mean`` is taken off and ``std`` divides:
     one number a channel, none for neither.
+
+    Attributes:
+        channels: 1 for grey, 3 for RGB.
+        size: height and width in pixels.
+        range: lowest and highest value of a pixel.
+        mean: taken off, a number a channel; empty for nothing.
+        std: divides, a number a channel; empty for nothing.
+        interpolation: of the resizing.
+        crop: the share of the resized picture that the centre crop keeps.
     """
 
     channels: Literal[1, 3]
@@ -42,7 +51,18 @@ class Picture:
 
 @settings
 class NetworkTraining:
-    """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken."""
+    """How the network is trained: SGD with a one-cycle schedule; the best epoch on val is taken.
+
+    Attributes:
+        epochs: passes over the train images.
+        batch_size: images a step.
+        max_lr: highest learning rate of the one-cycle schedule.
+        momentum: of SGD.
+        weight_decay: of SGD.
+        label_smoothing: share of the target given to all classes alike.
+        precision: ``auto``: bfloat16 where the processor has units for it, else float32.
+        augment: random changes of the train images.
+    """
 
     epochs: Annotated[Int, count(1, 10**5)]
     batch_size: Annotated[Int, count(2, 10**6)]
@@ -61,6 +81,15 @@ class _Architecture:
     ``architecture``: vggnet, deep_emotion, torchvision/NAME, timm/NAME, FILE.py:FUNCTION or FILE.pt2; ``options`` go to
     its builder, ``file`` is FILE once more (data/raw/none without), for DVC to watch. ``picture``: what it takes, or
     auto for what its architecture says. ``layers``: globs of layer names, or auto for all that have units.
+
+    Attributes:
+        architecture: vggnet, deep_emotion, torchvision/NAME, timm/NAME, FILE.py:FUNCTION or FILE.pt2.
+        options: for its builder.
+        file: FILE once more, for DVC to watch; data/raw/none without.
+        input: weights; data/raw/none where it is trained here.
+        picture: what the network takes; ``auto``: what its architecture says.
+        layers: globs of layer names; ``auto``: all that have units.
+        source: trained here, or given weights.
     """
 
     architecture: Str
@@ -73,7 +102,11 @@ class _Architecture:
 
 @settings
 class TrainedNetwork(_Architecture):
-    """A network that is trained here; its outputs are the data set's classes."""
+    """A network that is trained here; its outputs are the data set's classes.
+
+    Attributes:
+        train: how it is trained.
+    """
 
     source: Literal["train"]
     train: NetworkTraining
@@ -85,6 +118,11 @@ class GivenNetwork(_Architecture):
 
     ``classes`` names its outputs in their order (empty: the data set's); ``output``: which of several outputs holds the
     logits, empty if there is one; ``sha256``: of a .pt2 file, which is not loaded without.
+
+    Attributes:
+        classes: names of its outputs in their order; empty: the data's.
+        output: which of several outputs holds the logits; empty if there is one.
+        sha256: of a .pt2 file, which is not loaded without.
     """
 
     source: Literal["weights"]
@@ -102,6 +140,13 @@ class Record:
 
     ``pool``: of a convolution's units, over space; ``tokens``: of a token's, mean over all but prefix tokens, or cls.
     ``untrained``: the same network with random weights; ``noise``: sigma of the noise on inputs, 0 for none.
+
+    Attributes:
+        pool: of a convolution's units over space: mean or maximum.
+        tokens: of a token's units: mean over tokens, or the class token.
+        batch_size: images at a time.
+        untrained: whether the same network with random weights is recorded too.
+        noise: sigma of the noise on the images of a second recording; 0 for none.
     """
 
     pool: Literal["avg", "max"]

@@ -7,7 +7,12 @@ from emobench.schema import Bool, Float, Int, count, settings, within
 
 @settings
 class Compare:
-    """Statistics of the comparison with the baseline."""
+    """Statistics of the comparison with the baseline.
+
+    Attributes:
+        bootstrap_draws: resamples of the images for the intervals.
+        confidence: coverage of the intervals.
+    """
 
     bootstrap_draws: Annotated[Int, count(100, 10**7)]
     confidence: Annotated[Float, within(0.5, 0.999)]
@@ -15,7 +20,12 @@ class Compare:
 
 @settings
 class Report:
-    """How much the report shows."""
+    """How much the report shows.
+
+    Attributes:
+        top_units: units a layer that the page shows.
+        top_images: most activating images shown of a unit.
+    """
 
     top_units: Annotated[Int, count(1, 10**4)]
     top_images: Annotated[Int, count(1, 1000)]
@@ -23,6 +33,10 @@ class Report:
 
 @settings
 class Track:
-    """What is logged to MLflow beside numbers."""
+    """What is logged to MLflow beside numbers.
+
+    Attributes:
+        pictures: whether confusion matrices are logged as pictures too.
+    """
 
     pictures: Bool

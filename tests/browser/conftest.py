@@ -22,15 +22,18 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium):
-    """Opens a page. After the test: nothing was asked for but what lies beside it; ``own`` pages had no error."""
+    """Opens a page. After the test: nothing was asked for but what lies beside it, or below ``root``.
+
+    ``own`` pages had no error either.
+    """
     contexts, troubles = [], []
 
-    def visit(url: str, *, width: int = 1280, height: int = 900, own: bool = True, **options):
+    def visit(url: str, *, width: int = 1280, height: int = 900, own: bool = True, root: str = "", **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
-        near = (url.partition("#")[0].rpartition("/")[0] + "/", "data:", "blob:")
+        near = (root or url.partition("#")[0].rpartition("/")[0] + "/", "data:", "blob:")
         page.on("request", lambda asked: None if asked.url.startswith(near) else troubles.append(asked.url))
         if own:
             page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)

@@ -91,6 +91,11 @@ def test_page_is_well_formed_and_needs_nothing_else(page, results):
     assert not re.search(r"<script|@import|url\((?!#)", page)
 
 
+def test_no_head_of_a_column_is_empty(page):
+    assert re.findall(r"<th[^>]*></th>", page) == []
+    assert "<thead><tr><td" in page
+
+
 def test_every_figure_is_on_the_page_with_caption_and_text_in_its_place(page, pictures):
     for picture in pictures:
         assert page.count(f'aria-label="{escape(picture.alt)}"') >= 1

@@ -1,0 +1,50 @@
+"""What mkdocs does beyond Markdown: pages made from the code, the project's own pages, and formulas as MathML."""
+
+import posixpath
+import re
+from pathlib import Path
+
+import latex2mathml.converter
+import pages
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[2]
+OWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+"""Pages that lie beside docs/, and where they stand in the site."""
+_LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)]*)?\))")
+_MATH = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
+
+
+def on_files(files, config):
+    """Adds the generated pages."""
+    for name, text in pages.made().items():
+        files.append(File.generated(config, name, content=text))
+    for name, place in OWN.items():
+        files.append(File.generated(config, place, content=(ROOT / name).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Leads links to files beside docs/ to where they stand in the site: on GitHub they work as written."""
+    here = page.file.src_uri
+    return _LINK.sub(lambda link: link[1] + _placed(link[2], here) + link[3], markdown)
+
+
+def _placed(target: str, here: str) -> str:
+    """Where a link leads from the page ``here`` (its path below docs/)."""
+    inside = "docs" if here not in OWN.values() else ""
+    path = posixpath.normpath(posixpath.join(inside, posixpath.dirname(here) if inside else "", target))
+    place = OWN.get(path) or (path.removeprefix("docs/") if not inside and path.startswith("docs/") else None)
+    return posixpath.relpath(place, posixpath.dirname(here) or ".") if place else target
+
+
+def on_page_content(html, page, config, files):
+    """Formulas as MathML, which browsers draw without a script; code that may have to scroll can be reached by keys."""
+    return _MATH.sub(_drawn, html).replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
+
+
+def _drawn(found: re.Match) -> str:
+    text = found[3].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").strip()
+    block = found[2] == "["
+    drawn = latex2mathml.converter.convert(text, display="block" if block else "inline")
+    return f'<div class="formula" tabindex="0" role="region" aria-label="Formula">{drawn}</div>' if block else drawn
