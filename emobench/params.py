@@ -1,15 +1,17 @@
 """params.yaml as settings: read strictly, then checked for what no single key shows."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from emobench.errors import UserError, unknown_name
+from emobench.own_code import short_name
 from emobench.schema import Int, Str, parse, settings, within
 from emobench.settings.concepts import Clip
 from emobench.settings.data import Annotate, Data
 from emobench.settings.dissect import Dissect
-from emobench.settings.edit import Edit
+from emobench.settings.edit import ARM_NAMES, Edit
 from emobench.settings.network import Device, Network, Record, file_of
 from emobench.settings.results import Compare, Report, Track
 from emobench.vocabulary import check_set_names, set_label
@@ -18,6 +20,8 @@ MOST = 10**6
 """Bytes of a params.yaml."""
 TAKEN = ("raw",)
 """Names of folders in data/ that are no benchmark's."""
+OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
+"""What ``arm`` is in tables of configurations that no arm made."""
 _LEADING_ZERO = re.compile(r"^\s*(?:- )?([\w.]+): ([-+]?0\d[\d_]*)\s*(?:#.*)?$", re.MULTILINE)
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""
@@ -96,8 +100,10 @@ def _check_together(params: Params) -> None:
     labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
-    if params.edit.similarity_fn not in params.dissect.similarity_fns:
-        raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, params.dissect.similarity_fns)
+    functions = _check_own("dissect", "similarity_fns", params.dissect.similarity_fns, params.dissect.file)
+    if params.edit.similarity_fn not in functions:
+        raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, functions)
+    _check_own("edit", "arms", params.edit.arms, params.edit.file, OTHER_ARMS + ARM_NAMES)
     _check_network(params.network)
     _check_edit(params.edit)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
@@ -108,9 +114,25 @@ def _check_paths(params: Params) -> None:
     """No path is one that no file system can have."""
     sections = {"data": params.data, "annotate": params.annotate, "network": params.network, "clip": params.clip}
     paths = {f"{name}.input": section.input for name, section in sections.items()}
-    for key, path in (paths | {"network.file": params.network.file}).items():
+    paths |= {f"{name}.file": getattr(params, name).file for name in ("network", "dissect", "edit")}
+    for key, path in paths.items():
         if not path or "\0" in path or any(len(part.encode()) > 255 for part in path.split("/")) or len(path) > 4000:
             raise UserError(f"params: {key} is {path[:80]!r}; expected a path, each part of 255 bytes at most")
+
+
+def _check_own(section: str, key: str, named: Sequence[str], file: str, taken: Sequence[str] = ()) -> list[str]:
+    """The short names of choices of which some may be FILE.py:FUNCTION: one FILE, which DVC watches, each name once."""
+    own = [text for text in named if file_of(text)[0]]
+    files, names = {file_of(text)[0] for text in own} or {NONE}, [short_name(text) for text in named]
+    if files != {file}:
+        raise UserError(f"params: {section}.file is {file}, {section}.{key} names {', '.join(sorted(files))}; expected "
+                        "the same, one file for all of them")  # fmt: skip
+    twice = [name for name in names if names.count(name) > 1]
+    clash = [short_name(text) for text in own if short_name(text) in taken or short_name(text).startswith("search_")]
+    if clash or (own and twice):
+        name = (clash or twice)[0]
+        raise UserError(f"params: {section}.{key} has a function called {name}, but that name is taken; rename it")
+    return names
 
 
 def _check_network(network: Network) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from emobench.own_code import short_name
 from emobench.reporting.results import Results
 
 
 def dissections(results: Results) -> Iterator[tuple[str, str]]:
     """The dissections that were made: (concept set, similarity function), the edited one's first."""
     edit = results.params.edit
-    pairs = [(name, function) for name in results.concept_sets for function in results.params.dissect.similarity_fns]
+    functions = [short_name(function) for function in results.params.dissect.similarity_fns]
+    pairs = [(name, function) for name in results.concept_sets for function in functions]
     yield from sorted(pairs, key=lambda pair: pair != (edit.concept_set, edit.similarity_fn))
 
 

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Literal
 
-from emobench.schema import Float, Int, Str, count, settings, within
-from emobench.settings.dissect import SimilarityFn
+from emobench.schema import Float, Int, Str, count, named, settings, within
 
+ARM_NAMES = (
+    "similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect",
+)  # fmt: skip
+"""The built-in ways of selecting units (see emobench.edits.arms)."""
 SearchKind = Literal["free", "descriptions", "interpretable"]
 
 
@@ -52,6 +55,8 @@ class Search:
 class Edit:
     """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.edits.arms).
 
+    ``arms`` are named, or FILE.py:FUNCTION; ``file`` is that FILE once more (data/raw/none without), for DVC to watch.
+    ``similarity_fn`` is one of dissect.similarity_fns, a user's own by the name of its FUNCTION.
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
     Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
@@ -60,10 +65,9 @@ class Edit:
 
     layer: Str
     concept_set: Str
-    similarity_fn: SimilarityFn
-    arms: list[
-        Literal["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
-    ]
+    similarity_fn: Str
+    file: Str
+    arms: list[Annotated[Str, named(*ARM_NAMES)]]
     taus: list[Float]
     factors: list[Annotated[Float, within(0, 4)]]
     paper: PaperCell
