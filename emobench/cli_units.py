@@ -25,6 +25,6 @@ def units(
 
     from emobench.comparison.units import changes, text, units_of
 
-    chosen = {"concepts": concepts, "function": function, "layers": layers}
-    found = changes(units_of(before, Path()), units_of(after, Path()), **chosen)
+    both = units_of(before, Path()), units_of(after, Path())
+    found = changes(*both, concepts=concepts, function=function, layers=layers)
     click.echo(text(found, before, after, form, top=top))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from emobench.errors import UserError, unknown_name
 from emobench.own_code import short_name
-from emobench.schema import Int, Str, parse, settings, within
+from emobench.schema import Int, Mistakes, Str, parse, settings, within
 from emobench.settings.concepts import Clip
 from emobench.settings.data import Annotate, Data
 from emobench.settings.dissect import Dissect
@@ -54,15 +54,19 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
     """
     path = Path(path)
+    return read_params(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a params.yaml. Raises UserError where there is none, or what is there is no text."""
     if not path.exists():
         raise UserError(f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo")
     if not path.is_file() or path.stat().st_size > MOST:
         raise UserError(f"{path} is no text file of at most {MOST:,} bytes; expected a benchmark's params")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    return read_params(text, str(path))
 
 
 def read_params(text: str, where: str) -> Params:
@@ -87,25 +91,41 @@ def read_params(text: str, where: str) -> Params:
 
 
 def _check_together(params: Params) -> None:
-    """Checks what no single key shows."""
+    """Checks what no single key shows. Raises Mistakes with all that is found, UserError if it is one."""
+    lines = []
+    for check in (_check_name, _check_prompts, _check_paths, _check_sets, _check_network, _check_edit, _check_joint):
+        try:
+            check(params)
+        except UserError as error:
+            lines.append(str(error))
+    if len(lines) > 1:
+        raise Mistakes([line.removeprefix("params: ") for line in lines])
+    if lines:
+        raise UserError(lines[0])
+
+
+def _check_name(params: Params) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", params.name) or params.name in TAKEN:
         raise UserError(
             f"params: name is {params.name[:120]!r}; expected small letters, digits, '_' and '-', 100 at most, and not "
             f"{' or '.join(TAKEN)}"
         )
+
+
+def _check_prompts(params: Params) -> None:
     if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
         raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")
+
+
+def _check_sets(params: Params) -> None:
+    """Concept sets and score functions; those that the edits follow are among them."""
     check_set_names(params.concept_sets)
-    _check_paths(params)
     labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
     functions = _check_own("dissect", "similarity_fns", params.dissect.similarity_fns, params.dissect.file)
     if params.edit.similarity_fn not in functions:
         raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, functions)
-    _check_own("edit", "arms", params.edit.arms, params.edit.file, OTHER_ARMS + ARM_NAMES)
-    _check_network(params.network)
-    _check_edit(params.edit)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
         raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
 
@@ -135,8 +155,9 @@ def _check_own(section: str, key: str, named: Sequence[str], file: str, taken: S
     return names
 
 
-def _check_network(network: Network) -> None:
+def _check_network(params: Params) -> None:
     """A file that the architecture names is the one that DVC watches; a picture fits its channels."""
+    network = params.network
     architecture = network.architecture
     needed = file_of(architecture)[0] or NONE
     if network.file != needed:
@@ -155,9 +176,11 @@ def _check_network(network: Network) -> None:
         raise UserError("params: network.picture.std has a 0, which would divide")
 
 
-def _check_edit(edit: Edit) -> None:
+def _check_edit(params: Params) -> None:
     """An edit needs something to try, and no 0 where the other rows are divided by the factor."""
-    for name in ("arms", "taus", "factors", "operations"):
+    edit = params.edit
+    _check_own("edit", "arms", edit.arms, edit.file, OTHER_ARMS + ARM_NAMES)
+    for name in ("taus", "factors", "operations"):
         if not getattr(edit, name):
             raise UserError(f"params: edit.{name} is empty; expected at least one value")
     dividing = {"factors": ("similarity", "weight_norm"), "divided_factors": ("fdr", "accuracy", "faithfulness")}
@@ -167,7 +190,11 @@ def _check_edit(edit: Edit) -> None:
             raise UserError(f"params: edit.{name} has a 0, but arm {arm} divides the other rows by it; expected > 0")
     if edit.paper.factor == 0 and "similarity" in edit.arms:
         raise UserError("params: edit.paper.factor is 0, but the other rows are divided by it; expected > 0")
-    search = edit.search
+
+
+def _check_joint(params: Params) -> None:
+    """A search needs something to try, and joint layers are several."""
+    search = params.edit.search
     if (search.kinds or search.joint) and (not search.penalties or not search.exponents or 0 in search.exponents):
         raise UserError("params: edit.search.penalties and exponents need at least one value each, no exponent of 0")
     if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:

@@ -33,16 +33,21 @@ def own_arm(asked: str) -> Callable[[Target], Iterator[Configuration]]:
         if isinstance(found, list):
             yield from (_checked(asked, one, len(target.units)) for one in found)
         else:
-            mask = _mask(asked, found, len(target.units))
+            mask = mask_of(f"{asked} returns", found, len(target.units))
             yield from target.operations(name, mask, divided=True)
 
     return arm
 
 
-def _mask(asked: str, found: torch.Tensor | np.ndarray | pd.Series, units: int) -> torch.Tensor:
-    mask = torch.as_tensor(np.array(found))
+def mask_of(what: str, values: torch.Tensor | np.ndarray | pd.Series, units: int) -> torch.Tensor:
+    """A mask of a layer's units, bool (units,).
+
+    Raises:
+        UserError: it is of another type or shape; ``what`` begins the message.
+    """
+    mask = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
     if mask.dtype != torch.bool or mask.shape != (units,):
-        raise UserError(f"{asked} returns {mask.dtype} {tuple(mask.shape)}; expected a mask of units, bool ({units},)")
+        raise UserError(f"{what} {mask.dtype} {tuple(mask.shape)}; expected a mask of units, bool ({units},)")
     return mask
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from emobench.functional.interpretability import class_membership
 from emobench.functional.similarity.scores import top_images
 from emobench.library.defaults import demo
 
-Values = Tensor | np.ndarray | pd.DataFrame
+Values: TypeAlias = Tensor | np.ndarray | pd.DataFrame
 
 
 class Dissector(BaseEstimator):

@@ -11,6 +11,7 @@ from torch import Tensor
 from emobench.edits.experiment import mean_outputs
 from emobench.edits.exporting import edited_weights
 from emobench.edits.measuring import bench_of, joined
+from emobench.edits.own_arm import mask_of
 from emobench.edits.target import Configuration, Target, layer_bias, layer_weight
 from emobench.edits.trial import try_edits
 from emobench.edits.verdicts import Predictions, verdicts
@@ -88,9 +89,8 @@ def evaluate_edit(
     if others not in ("divided", "alone"):
         raise unknown_name("others", others, ("divided", "alone"))
     edit = _settings(layer, factors, operations, others, controls)
-    mask, weight = torch.as_tensor(np.array(selected)), layer_weight(network, layer)
-    if mask.dtype != torch.bool or mask.shape != (len(weight),):
-        raise UserError(f"selected is {mask.dtype} {tuple(mask.shape)}; expected a mask, bool ({len(weight)},)")
+    weight = layer_weight(network, layer)
+    mask = mask_of("selected is", selected, len(weight))
     if mask.all() or not mask.any():
         raise UserError(f"selected holds {int(mask.sum())} of {len(mask)} units of {layer}; expected some, not all")
     mean = mean_outputs(network, layer, faces) if "mean" in operations else None

@@ -95,30 +95,30 @@ def test_the_dissector_names_what_does_not_fit(changes, fitted, message) -> None
 
 @pytest.fixture(scope="module")
 def judged(seen):
-    params, layout, faces, network, _ = seen
-    units = pd.read_parquet(layout.artifacts / "units.parquet")
-    units = units[(units.layer == "lin2") & (units.concept_set == "expressions")]
-    mask = units["similarity"].to_numpy() > params.edit.paper.tau
+    params, _, faces, network, _ = seen
+    norms = network.model.lin2.weight.detach().abs().sum(1)
+    mask = norms > norms.mean()
     before = {name: value.clone() for name, value in network.model.state_dict().items()}
     options = {"controls": params.edit.controls.draws, "bootstrap_draws": 200, "seed": params.seed}
-    return emobench.evaluate_edit(network, faces, "lin2", mask, factors=1.5, **options), before, mask
+    return emobench.evaluate_edit(network, faces, "lin2", mask, factors=params.edit.factors, **options), before, mask
 
 
 def test_an_edit_is_measured_as_the_stages_measure_it(seen, judged) -> None:
-    """The paper's edit is the units above tau by 1.5, the others divided by it: what its stages found is known."""
+    """The stages' arm weight_norm takes the rows above the mean of the L1 norms: selected here by hand."""
     _, layout, faces, network, _ = seen
     result, before, mask = judged
     wanted = pd.read_parquet(layout.artifacts / "verdicts.parquet")
-    wanted = wanted[wanted["selected_on"] == "paper"].set_index("images")
+    wanted = wanted[wanted["arm"] == "weight_norm"].set_index("images")
     found = result.verdicts.set_index("images")
     assert list(found.index) == list(wanted.index)
     same = ["gains", "losses", "mcnemar_p", "delta_accuracy", "ci_low_accuracy", "nll", "accuracy"]
+    same += ["control_p", "control_draws", "random_p95", "uniform_accuracy", "inverse_accuracy"]
     pd.testing.assert_frame_equal(found[same], wanted[same], check_dtype=False)
     assert result.difference == found.loc["test", "delta_accuracy"]
     assert found.loc["test", "control_draws"] > 0
     # The network that was given is as it was; the edited one has its rows scaled, and answers as was counted.
     assert all(torch.equal(before[name], value) for name, value in network.model.state_dict().items())
-    scaled = before["lin2.weight"] * torch.where(torch.tensor(mask), 1.5, 1 / 1.5)[:, None]
+    scaled = before["lin2.weight"] * torch.where(mask, result.edit.factor, 1 / result.edit.factor)[:, None]
     torch.testing.assert_close(result.network.model.state_dict()["lin2.weight"], scaled)
     rows = faces.rows("test")
     right = (result.network.logits(faces.images, rows).argmax(1).numpy() == faces.labels[rows]).mean()
@@ -129,7 +129,7 @@ def test_an_edit_is_measured_as_the_stages_measure_it(seen, judged) -> None:
     ("changes", "message"),
     [
         ({"layer": "lin3"}, "unknown layer to edit 'lin3'; known: conv1a"),
-        ({"selected": np.ones(3)}, r"selected is torch.float64 \(3,\); expected a mask, bool"),
+        ({"selected": np.ones(3)}, r"selected is torch.float64 \(3,\); expected a mask of units, bool"),
         ({"selected": "all"}, "units of lin2; expected some, not all"),
         ({"others": "halved"}, "unknown others 'halved'; known: divided, alone"),
         ({"factors": 0}, r"factors are \[0.0\]; expected numbers of at least 0, above 0 where"),
