@@ -67,20 +67,25 @@ def sections(results: Results) -> list[Section]:
 
 
 def _figure_sections(results: Results) -> list[Section]:
+    edits = [_edits_section(results)] if results.params.edit.asked else []
     return [
-        Section(
-            "edits", "What the edits change",
-            ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
-             "best on the validation images; grey: τ selects no unit, or all of them."],
-            ["controls", "power", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano",
-             "recalls", "confusion_baseline", "confusion_paper", "confusion_chosen"],
-            [edit_tables.leaderboard_table(results)],
-        ),
+        *edits,
         Section(
             "layers", "What the units react to", clip_notes(results.clip_model),
             ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
         ),
     ]  # fmt: skip
+
+
+def _edits_section(results: Results) -> Section:
+    return Section(
+        "edits", "What the edits change",
+        ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
+         "best on the validation images; grey: τ selects no unit, or all of them."],
+        ["controls", "power", "grid_val", "grid_test", "grid_val_test", "arms_val", "arms_test", "volcano",
+         "recalls", "confusion_baseline", "confusion_paper", "confusion_chosen"],
+        [edit_tables.leaderboard_table(results)],
+    )  # fmt: skip
 
 
 def concept_section(results: Results) -> Section:
@@ -105,7 +110,7 @@ def _table_sections(results: Results) -> list[Section]:
     notes = clip_notes(results.clip_model)
     shown = results.params.edit.similarity_fn
     dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
-    of_edits = [
+    of_edits = [] if not results.params.edit.asked else [
         edit_tables.controls_table(results), edit_tables.edits_table(results), edit_tables.verdicts_table(results),
         edit_tables.class_table(results), edit_tables.search_table(results),
     ]  # fmt: skip
@@ -117,7 +122,7 @@ def _table_sections(results: Results) -> list[Section]:
     metrics = [views.metrics_table(f"{title} ({name}.json)", results.metrics(name)) for name, title in titles.items()]
     return [
         Section("training", "The network", [data_sentence(results), network_sentence(results)], ["history"]),
-        Section("edit-tables", "Tables: edits", [], [], _folded(of_edits)),
+        *([Section("edit-tables", "Tables: edits", [], [], _folded(of_edits))] if of_edits else []),
         Section("layer-tables", "Tables: layers", [], [], _folded(of_layers)),
         Section(
             "clip", "Tables: CLIP", [*notes, unmeasured_note(results)], [], _folded([views.ranking_table(results)])

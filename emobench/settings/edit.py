@@ -59,6 +59,7 @@ class Edit:
     ``similarity_fn`` is one of dissect.similarity_fns, a user's own by the name of its FUNCTION.
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
+    No arms and no searches: nothing is edited.
     Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
     (empty: none), and hold at most ``memory_gib`` in all of them together.
     """
@@ -80,3 +81,8 @@ class Edit:
     memory_gib: Annotated[Float, within(0.05)]
     jobs: Annotated[Int, count(1, 1024)]
     scheduler: Str
+
+    @property
+    def asked(self) -> bool:
+        """Whether any edit is tried; if not, the benchmark only dissects."""
+        return bool(self.arms or self.search.kinds or (self.search.joint and self.search.joint_kinds))
