@@ -142,7 +142,9 @@ def _short(config: dict[str, str]) -> str:
     chosen = (config.get("criterion") or "").partition(":")[2]
     operation = config.get("operation") or "rows"
     words = [config["arm"], chosen, operation.replace("_", "+") if operation != "rows" else ""]
-    numbers = {"tau ": _number(config.get("tau")), "x": _number(config.get("factor"))}
+    # A search has no factor: there it is the power that its scales were raised to.
+    times = "power " if config["arm"].startswith("search_") else "x"
+    numbers = {"tau ": _number(config.get("tau")), times: _number(config.get("factor"))}
     words += [f"{name}{number:g}" for name, number in numbers.items() if number is not None]
     return " ".join(word for word in words if word)
 

@@ -105,7 +105,8 @@ class Dissector(BaseEstimator):
 
 
 def _tensor(what: str, values: Values) -> Tensor:
-    found = torch.as_tensor(values.to_numpy(np.float32) if isinstance(values, pd.DataFrame) else values).float()
+    # A copy: what pandas hands out can't be written to, of which torch warns.
+    found = values.float() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, np.float32))
     if found.ndim != 2 or not len(found) or not found.isfinite().all():
         raise UserError(f"{what} are {tuple(found.shape)}; expected a table (images, ...) of finite numbers")
     return found

@@ -1,6 +1,5 @@
 """``emobench use`` and a params.yaml that somebody edited; presets that extend others."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -121,13 +120,13 @@ def test_validate_finds_inputs_that_will_fail(own, tmp_path) -> None:
     for name in ("weights.pt", "clip.pt"):
         Path("data/raw", name).touch()
     Path("mine.py").write_text("def pick(target):\n    return target\n")
-    text = re.sub(r"  source: train\n  input: data/raw/none\n  picture", "  source: weights\n  classes: []\n  output: ''\n"
-                  "  sha256: ''\n  input: data/raw/weights.pt\n  picture", PARAMS.read_text())  # fmt: skip
-    text = re.sub(r"  train:\n    epochs: 7(\n    .*)+\nclip:\n  source: train\n  input: data/raw/none", "clip:\n  source: "
-                  "checkpoint\n  model: ViT-B-16\n  input: data/raw/clip.pt", text)  # fmt: skip
-    text = re.sub(r"  training:\n(    .*\n)+record", "record", text)
-    text = text.replace("  file: data/raw/none\n  arms: [similarity,", "  file: mine.py\n  arms: [mine.py:pikc,")
-    PARAMS.write_text(text.replace("  concepts: []", "  concepts: [smlie]").replace("device: cpu", "device: cuda"))
+    values = yaml.safe_load(PARAMS.read_text())
+    del values["network"]["train"], values["clip"]["training"]
+    given = {"source": "weights", "classes": [], "output": "", "sha256": "", "input": "data/raw/weights.pt"}
+    values["network"] |= given
+    values["clip"] |= {"source": "checkpoint", "model": "ViT-B-16", "input": "data/raw/clip.pt"}
+    values["edit"] |= {"file": "mine.py", "arms": ["mine.py:pikc"], "concepts": ["smlie"]}
+    PARAMS.write_text(yaml.safe_dump(values | {"device": "cuda"}))
     result = CliRunner().invoke(cli.main, ["validate"])
     assert result.exit_code == 1, result.output
     said = result.stderr
