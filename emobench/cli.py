@@ -20,6 +20,8 @@ from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
 from emobench.cli_results import diff, offline_plots, reference
 from emobench.cli_results import form_option as _form
+from emobench.cli_stages import StageCommand
+from emobench.cli_units import units
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
@@ -93,7 +95,7 @@ def main() -> None:
 def _stage_command(name: str, text: str) -> click.Command:
     """A command that runs one stage on params.yaml."""
 
-    @click.command(name, help=text)
+    @click.command(name, StageCommand, help=text)
     def command() -> None:
         from emobench.params import load_params
 
@@ -109,19 +111,19 @@ for _name, _text in STAGES.items():
     main.add_command(_stage_command(_name, _text))
 
 
-for _command in (use, layers, validate, diff, reference, offline_plots):
+for _command in (use, layers, validate, units, diff, reference, offline_plots):
     main.add_command(_command)
 
 
 @main.command()
-@_form("csv", "table")
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), help="Without: table on a terminal, else csv.")
 @JSON
-def costs(form: str, as_json: bool) -> None:
-    """Print seconds and peak memory of each stage's latest run here, and on what, as csv, table or JSON."""
+def costs(form: str | None, as_json: bool) -> None:
+    """Print seconds and peak memory of each stage's latest run here, and on what, as table, csv or JSON."""
     from emobench.params import load_params
 
     rows = stage_costs.latest(Layout(load_params().name))
-    say(rows, stage_costs.lines(rows, form), as_json)
+    say(rows, stage_costs.lines(rows, form or ("table" if sys.stdout.isatty() else "csv")), as_json)
 
 
 @main.command()
@@ -141,7 +143,7 @@ def where(as_json: bool) -> None:
 
 @main.command()
 @click.argument("names", nargs=-1, shell_complete=found(Path("reports"), "*/configs.csv"))
-@_form("table", "csv", "md", "json")
+@_form("table", "csv", "md", "json", "latex")
 @click.option("--sort", default="accuracy", show_default=True, metavar="METRIC", help="What to sort by, best first.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="How many rows at most.")
 @click.option("--images", default="test", show_default=True, help="Image set: test, test_noleaks, val_test or val.")
@@ -149,7 +151,8 @@ def leaderboard(names: tuple[str, ...], form: str, sort: str, top: int | None, i
     """Rank the baselines and judged edits of all benchmarks below reports/, or of those in NAMES.
 
     Points are the difference in accuracy from the benchmark's baseline, in hundredths, with the interval of that
-    difference; p is corrected by Holm for the edits tested. Random controls are left out.
+    difference; p is corrected by Holm for the edits tested. Random controls are left out. The table fits 80 columns and
+    names edits in short; csv and json have all columns and the config_id that export takes.
     """
     from emobench.comparison.leaderboard import leaderboard, text
 

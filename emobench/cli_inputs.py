@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from emobench.errors import UserError
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PATH = click.Path(path_type=Path)
 
@@ -71,13 +73,15 @@ def _words(ctx: click.Context, parameter: click.Parameter, text: str) -> list[st
 @click.option("--clip-model", default="", metavar="NAME", help="open_clip's name for it, where the file doesn't say.")
 @click.option("--name", default="", help="Of the benchmark; without, of the images or the preset.")
 @click.option("--sha256", default="", help="Of a .pt2 file that you trust: loading one can run code.")
+@click.option("--force", is_flag=True, help="Replace a params.yaml that was edited; a copy is kept as params.yaml.bak.")
 @click.option("--trust", is_flag=True, help="Trust a .pt2 file whatever its sha256, which is written down.")
 @JSON
 def use(preset: str, as_json: bool, channels: str | None, **given: Any) -> None:
     """Write params.yaml from a PRESET and put the raw input under DVC.
 
     demo draws its faces; fer2013 and paper need FER2013; folder, table, rafdb, jaffe and kdef take your own, with any
-    network. Everything is looked at before anything is replaced.
+    network. A file mine.yaml is a preset too: complete, or with `extends: demo` and only what differs. Everything is
+    looked at before anything is replaced; a params.yaml that was edited is replaced with --force only.
     """
     from emobench.inputs.use import use_preset
     from emobench.params import load_params
@@ -99,9 +103,14 @@ def layers(as_json: bool) -> None:
 
 @click.command()
 @click.option("--machine", is_flag=True, help="Tell what this machine has and what each missing part switches off.")
-@JSON
-def validate(machine: bool, as_json: bool) -> None:
-    """Try one batch through everything in params.yaml: images, network, classes, image-text model, concepts."""
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def validate(machine: bool, form: str, as_json: bool) -> None:
+    """Try one batch through everything in params.yaml: images, network, classes, image-text model, concepts.
+
+    Every mistake that is found is told, each on a line of its own; then the exit code is 1.
+    """
+    as_json = as_json or form == "json"
     if machine:
         from emobench.doctor import examine, told
 
@@ -112,8 +121,9 @@ def validate(machine: bool, as_json: bool) -> None:
 
     try:
         params = load_params()
-    except Mistakes as error:
-        return _told({"benchmark": None, "source": None}, [], error.lines, as_json)
+    except UserError as error:
+        lines = error.lines if isinstance(error, Mistakes) else [str(error)]
+        return _told({"benchmark": None, "source": None}, [], lines, as_json)
     from emobench.inputs.checking import try_inputs
 
     findings = try_inputs(params, Path())

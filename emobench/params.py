@@ -1,15 +1,17 @@
 """params.yaml as settings: read strictly, then checked for what no single key shows."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from emobench.errors import UserError, unknown_name
-from emobench.schema import Int, Str, parse, settings, within
+from emobench.own_code import short_name
+from emobench.schema import Int, Mistakes, Str, parse, settings, within
 from emobench.settings.concepts import Clip
 from emobench.settings.data import Annotate, Data
 from emobench.settings.dissect import Dissect
-from emobench.settings.edit import Edit
+from emobench.settings.edit import ARM_NAMES, Edit
 from emobench.settings.network import Device, Network, Record, file_of
 from emobench.settings.results import Compare, Report, Track
 from emobench.vocabulary import check_set_names, set_label
@@ -18,6 +20,8 @@ MOST = 10**6
 """Bytes of a params.yaml."""
 TAKEN = ("raw", "reference", "growth", "planted")
 """Names of folders in data/ and reports/ that are no benchmark's."""
+OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
+"""What ``arm`` is in tables of configurations that no arm made."""
 _LEADING_ZERO = re.compile(r"^\s*(?:- )?([\w.]+): ([-+]?0\d[\d_]*)\s*(?:#.*)?$", re.MULTILINE)
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""
@@ -67,15 +71,19 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         UserError: no such file, not YAML, or a key that is unknown, missing, of another type or out of range.
     """
     path = Path(path)
+    return read_params(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a params.yaml. Raises UserError where there is none, or what is there is no text."""
     if not path.exists():
         raise UserError(f"no {path} here; run this in the benchmark's folder, or write one: emobench use demo")
     if not path.is_file() or path.stat().st_size > MOST:
         raise UserError(f"{path} is no text file of at most {MOST:,} bytes; expected a benchmark's params")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    return read_params(text, str(path))
 
 
 def read_params(text: str, where: str) -> Params:
@@ -100,23 +108,41 @@ def read_params(text: str, where: str) -> Params:
 
 
 def _check_together(params: Params) -> None:
-    """Checks what no single key shows."""
+    """Checks what no single key shows. Raises Mistakes with all that is found, UserError if it is one."""
+    lines = []
+    for check in (_check_name, _check_prompts, _check_paths, _check_sets, _check_network, _check_edit, _check_joint):
+        try:
+            check(params)
+        except UserError as error:
+            lines.append(str(error))
+    if len(lines) > 1:
+        raise Mistakes([line.removeprefix("params: ") for line in lines])
+    if lines:
+        raise UserError(lines[0])
+
+
+def _check_name(params: Params) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", params.name) or params.name in TAKEN:
         raise UserError(
             f"params: name is {params.name[:120]!r}; expected small letters, digits, '_' and '-', 100 at most, and not "
             f"{' or '.join(TAKEN)}"
         )
+
+
+def _check_prompts(params: Params) -> None:
     if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
         raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")
+
+
+def _check_sets(params: Params) -> None:
+    """Concept sets and score functions; those that the edits follow are among them."""
     check_set_names(params.concept_sets)
-    _check_paths(params)
     labels = [set_label(name) for name in params.concept_sets]
     if params.edit.concept_set not in labels:
         raise unknown_name("params: edit.concept_set", params.edit.concept_set, labels)
-    if params.edit.similarity_fn not in params.dissect.similarity_fns:
-        raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, params.dissect.similarity_fns)
-    _check_network(params.network)
-    _check_edit(params.edit)
+    functions = _check_own("dissect", "similarity_fns", params.dissect.similarity_fns, params.dissect.file)
+    if params.edit.similarity_fn not in functions:
+        raise unknown_name("params: edit.similarity_fn", params.edit.similarity_fn, functions)
     if params.dissect.soft_wpmi.p_end > params.dissect.soft_wpmi.p_start:
         raise UserError("params: dissect.soft_wpmi.p_end is above p_start; expected p_start >= p_end")
 
@@ -125,13 +151,30 @@ def _check_paths(params: Params) -> None:
     """No path is one that no file system can have."""
     sections = {"data": params.data, "annotate": params.annotate, "network": params.network, "clip": params.clip}
     paths = {f"{name}.input": section.input for name, section in sections.items()}
-    for key, path in (paths | {"network.file": params.network.file}).items():
+    paths |= {f"{name}.file": getattr(params, name).file for name in ("network", "dissect", "edit")}
+    for key, path in paths.items():
         if not path or "\0" in path or any(len(part.encode()) > 255 for part in path.split("/")) or len(path) > 4000:
             raise UserError(f"params: {key} is {path[:80]!r}; expected a path, each part of 255 bytes at most")
 
 
-def _check_network(network: Network) -> None:
+def _check_own(section: str, key: str, named: Sequence[str], file: str, taken: Sequence[str] = ()) -> list[str]:
+    """The short names of choices of which some may be FILE.py:FUNCTION: one FILE, which DVC watches, each name once."""
+    own = [text for text in named if file_of(text)[0]]
+    files, names = {file_of(text)[0] for text in own} or {NONE}, [short_name(text) for text in named]
+    if files != {file}:
+        raise UserError(f"params: {section}.file is {file}, {section}.{key} names {', '.join(sorted(files))}; expected "
+                        "the same, one file for all of them")  # fmt: skip
+    twice = [name for name in names if names.count(name) > 1]
+    clash = [short_name(text) for text in own if short_name(text) in taken or short_name(text).startswith("search_")]
+    if clash or (own and twice):
+        name = (clash or twice)[0]
+        raise UserError(f"params: {section}.{key} has a function called {name}, but that name is taken; rename it")
+    return names
+
+
+def _check_network(params: Params) -> None:
     """A file that the architecture names is the one that DVC watches; a picture fits its channels."""
+    network = params.network
     architecture = network.architecture
     needed = file_of(architecture)[0] or NONE
     if network.file != needed:
@@ -150,9 +193,11 @@ def _check_network(network: Network) -> None:
         raise UserError("params: network.picture.std has a 0, which would divide")
 
 
-def _check_edit(edit: Edit) -> None:
+def _check_edit(params: Params) -> None:
     """An edit needs something to try, and no 0 where the other rows are divided by the factor."""
-    for name in ("arms", "taus", "factors", "operations"):
+    edit = params.edit
+    _check_own("edit", "arms", edit.arms, edit.file, OTHER_ARMS + ARM_NAMES)
+    for name in ("taus", "factors", "operations"):
         if not getattr(edit, name):
             raise UserError(f"params: edit.{name} is empty; expected at least one value")
     dividing = {"factors": ("similarity", "weight_norm"), "divided_factors": ("fdr", "accuracy", "faithfulness")}
@@ -162,7 +207,11 @@ def _check_edit(edit: Edit) -> None:
             raise UserError(f"params: edit.{name} has a 0, but arm {arm} divides the other rows by it; expected > 0")
     if edit.paper.factor == 0 and "similarity" in edit.arms:
         raise UserError("params: edit.paper.factor is 0, but the other rows are divided by it; expected > 0")
-    search = edit.search
+
+
+def _check_joint(params: Params) -> None:
+    """A search needs something to try, and joint layers are several."""
+    search = params.edit.search
     if (search.kinds or search.joint) and (not search.penalties or not search.exponents or 0 in search.exponents):
         raise UserError("params: edit.search.penalties and exponents need at least one value each, no exponent of 0")
     if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:

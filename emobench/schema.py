@@ -11,8 +11,9 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import PydanticKnownError
 
 from emobench.errors import UserError, unknown_name
 
@@ -51,6 +52,21 @@ def count(low: int, beyond: int) -> Any:
     That bound is told only to who goes past it.
     """
     return Field(ge=low, le=beyond, json_schema_extra=dict(BEYOND))
+
+
+OWN = "FILE.py:FUNCTION"
+_OWN = re.compile(r"[^:]+\.py:[^\W\d]\w*")
+
+
+def named(*names: str) -> Any:
+    """What annotates a text (``Str``) that is one of these names, or a function of the user's as OWN."""
+
+    def check(value: str) -> str:
+        if value in names or _OWN.fullmatch(value):
+            return value
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{name}'" for name in (*names, OWN))})
+
+    return AfterValidator(check)
 
 
 class Mistakes(UserError):

@@ -64,6 +64,7 @@ TABLES: dict[str, Table] = {
         "compare", ("config_id", "images", "selected_on"), ("arm", "why"), ("mcnemar_p", "holm_p", "accuracy"), (),
         {"images": SETS[1:], "verdict": ("improves", "harms", "no evidence", "not judged (no controls)"),
          "selected_on": ("val", "paper")},
+        empty=True,
     ),
     "history": Table("network", ("epoch",), (), ("train_loss", "val_loss", "val_accuracy", "lr"), empty=True),
     "concept_classes": Table("embed", ("concept_set", "concept"), ("nearest", "mapped"), ("agrees",), empty=True),

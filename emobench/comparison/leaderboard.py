@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emobench.comparison.board import as_latex, by_benchmark
 from emobench.comparison.listing import listing
 from emobench.comparison.places import NEEDED, chosen
 from emobench.errors import UserError, unknown_name
@@ -59,9 +60,13 @@ def leaderboard(
 
 
 def text(rows: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> str:
-    """The leaderboard as table, md, csv or json; the first two are written for people."""
+    """The leaderboard as table, latex or md for people, or as csv or json, which have all columns."""
     if form in ("csv", "json"):
         return listing(rows, columns, form)
+    if form in ("table", "latex"):
+        metric = columns[columns.index("accuracy") + 1]
+        more = metric if metric not in COLUMNS else None
+        return as_latex(rows, more) if form == "latex" else by_benchmark(rows, more)
     shown = _for_people(rows)
     return listing(shown, list(shown[0]), form)
 
@@ -108,6 +113,7 @@ def _entries(name: str, folder: Path, images: str, sort: str) -> list[dict[str, 
                 "config_id": config["config_id"],
                 "layer": (config.get("layer") or None) if judged else None,
                 "arm": config["arm"],
+                "edit": _short(config),
                 **{name: _number(config.get(name)) for name in ("tau", "factor", "accuracy", sort)},
                 "delta_points": _points(tested.get("delta_accuracy")),
                 "low_points": _points(tested.get("ci_low_accuracy")),
@@ -119,6 +125,18 @@ def _entries(name: str, folder: Path, images: str, sort: str) -> list[dict[str, 
             }
         )
     return entries
+
+
+def _short(config: dict[str, str]) -> str:
+    """An edit in a few words: its arm, what it selects, what it does."""
+    chosen = (config.get("criterion") or "").partition(":")[2]
+    operation = config.get("operation") or "rows"
+    words = [config["arm"], chosen, operation.replace("_", "+") if operation != "rows" else ""]
+    # A search has no factor: there it is the power that its scales were raised to.
+    times = "power " if config["arm"].startswith("search_") else "x"
+    numbers = {"tau ": _number(config.get("tau")), times: _number(config.get("factor"))}
+    words += [f"{name}{number:g}" for name, number in numbers.items() if number is not None]
+    return " ".join(word for word in words if word)
 
 
 def _metrics(configs: list[dict[str, str]]) -> list[str]:

@@ -20,6 +20,7 @@ from emobench.functional.columns import standardised
 from emobench.functional.faithfulness import agreement, measured_evidence, scored_evidence
 from emobench.functional.similarity.scores import top_images
 from emobench.networks.activations import load_activations
+from emobench.own_code import short_name
 from emobench.progress import progress
 from emobench.settings.dissect import Dissect
 
@@ -87,7 +88,9 @@ class _Work:
         self.sets = [concepts.on(self.probe) for concepts in images.sets]
         self.evidence = {concepts.name: self._evidence(concepts, images.annotations) for concepts in images.sets}
         self.scorers: dict[str, dict[str, Scorer]] = {
-            concepts.name: {name: make_scorer(name, dissect, concepts.scores, seed) for name in dissect.similarity_fns}
+            concepts.name: {
+                short_name(name): make_scorer(name, dissect, concepts.scores, seed) for name in dissect.similarity_fns
+            }
             for concepts in self.sets
         }
         needed = (scorer.top_k for scorers in self.scorers.values() for scorer in scorers.values())

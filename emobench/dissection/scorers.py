@@ -1,4 +1,4 @@
-"""The five similarity functions with their parameters filled in, each with its null on one concept set.
+"""The five similarity functions with their parameters filled in, and the user's, each with its null on a concept set.
 
 A scorer is made once for a benchmark's probe and concept set; then it scores any layer of any network. Conventions as
 in ``similarity``, ``nulls`` and ``asymptotic``. Every scorer is handed the sorted top images that all of them share.
@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from emobench.dissection.own_scorer import OwnScorer
 from emobench.errors import UserError, unknown_name
 from emobench.functional.similarity import scores as similarity
 from emobench.functional.similarity.asymptotic import cosine_null, cosine_units, reorder_null, reorder_units
 from emobench.functional.similarity.nulls import Best, random_top_images, shared_null
 from emobench.functional.similarity.reordering import random_errors, reorder_scores
 from emobench.settings.dissect import SIMILARITY_FNS, Dissect
+from emobench.settings.network import file_of
 
 
 class Scorer(Protocol):
@@ -35,7 +37,7 @@ def make_scorer(name: str, params: Dissect, scores: Tensor, seed: int) -> Scorer
     """A scorer for concept scores (images, concepts).
 
     Args:
-        name: one of SIMILARITY_FNS.
+        name: one of SIMILARITY_FNS, or FILE.py:FUNCTION.
         params: parameters of the functions, and how many null draws.
         scores: on the probe.
         seed: of the null draws and of rank_reorder's orders: every layer starts from the same state.
@@ -43,6 +45,8 @@ def make_scorer(name: str, params: Dissect, scores: Tensor, seed: int) -> Scorer
     Raises:
         UserError: an unknown name, or more top images than the probe has.
     """
+    if file_of(name)[1]:
+        return OwnScorer(name, scores, params.null_draws, seed)
     if name not in SIMILARITY_FNS:
         raise unknown_name("similarity function", name, SIMILARITY_FNS)
     options: dict[str, Any] = dict(vars(getattr(params, name))) if hasattr(params, name) else {}

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 import torch
 
+from emobench.edits.own_arm import own_arm
 from emobench.edits.target import Configuration, Target
 from emobench.errors import UserError, unknown_name
 from emobench.functional.edits import above, row_norms
 from emobench.registry import Registry
+from emobench.settings.network import file_of
 
 ARMS = Registry("arm")
 """Name -> function of a Target that yields its configurations."""
@@ -38,7 +40,7 @@ def configurations(target: Target) -> list[Configuration]:
         raise UserError(f"layer {layer}: weights hold NaN or infinity; run dvc repro baseline, or give other weights")
     found = [Configuration("baseline", "baseline", torch.ones(count))]
     for arm in target.edit.arms:
-        cells = list(ARMS[arm](target))
+        cells = list((own_arm(arm) if file_of(arm)[0] else ARMS[arm])(target))
         _refuse_lone_degenerate(target, arm, cells)
         found += cells
     return list({configuration.config_id: configuration for configuration in found}.values())

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from emobench.edits.arms import configurations
-from emobench.edits.controls import accompanied
-from emobench.edits.drawing import run_controls
-from emobench.edits.family import PAPER_ARMS, best_of_all, family
+from emobench.edits.family import PAPER_ARMS
 from emobench.edits.joint import measure_joint
 from emobench.edits.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
 from emobench.edits.search import Found
 from emobench.edits.target import Configuration, Target, choose_layer, layer_bias, layer_weight, unit_table
+from emobench.edits.trial import try_edits
 from emobench.faces.imageset import ImageSet
 from emobench.functional.classification import label_ranks, probability_metrics
 from emobench.networks.network import Network, Pictures
@@ -75,19 +74,14 @@ def sweep_edits(
     configs, rows = [*configurations(target), *searched], imageset.evaluation_rows()["val_test"]
     print(f"edit: {len(configs)} configurations of {layer} on {len(rows)} images", file=sys.stderr)
     bench = bench_of(network, imageset, target, workers)
-    logits = bench.logits(configs)
-    edits = bench.measured(configs, logits)
-    members, best = family(edits.table, edit.paper), best_of_all(edits.table) or "baseline"
-    controls, tried = run_controls(bench, accompanied(members, configs), edits, logits[0], seed=seed)
-    judged = ["baseline", *dict.fromkeys(members["config_id"])]
-    logits = logits[[edits.config_ids.index(name) for name in judged]]
-    chosen, evaluated, parts = configs[edits.config_ids.index(best)], len(configs) + tried, [edits, *controls]
+    trial = try_edits(bench, configs, seed=seed)
+    parts, judged, logits, evaluated = trial.parts, trial.judged, trial.logits, trial.evaluated
     joint = measure_joint(bench, [one for one in found if len(one.scales) > 1], seed=seed)
     if joint is not None:
         parts.append(joint.measured)
         judged, logits = [*judged, *joint.judged], torch.cat([logits, joint.logits])
         evaluated += joint.evaluated
-    return Sweep(layer, rows, joined(parts), effects, chosen, judged, logits.numpy(), evaluated)
+    return Sweep(layer, rows, joined(parts), effects, trial.chosen, judged, logits.numpy(), evaluated)
 
 
 def edit_target(

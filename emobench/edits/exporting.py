@@ -21,7 +21,9 @@ from emobench.functional.edits import edited_state
 from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.networks.sources import load_network, save_weights, with_weights
+from emobench.own_code import short_name
 from emobench.params import Params
+from emobench.settings.edit import ARM_NAMES
 from emobench.stored import existing
 from emobench.stored_tables import read_table
 from emobench.vocabulary.card import load_vocabulary
@@ -111,7 +113,7 @@ def _rebuilt(params: Params, layout: Layout, network: Network, imageset: ImageSe
     if searched := _searched(layout, row["config_id"]):
         return searched
     asked = {"layer": row["layer"], "concept_set": row["concept_set"], "similarity_fn": row["similarity_fn"]}
-    arms = [] if row["arm"] == "baseline" else [row["arm"]]
+    arms = [arm for arm in (*params.edit.arms, *ARM_NAMES) if short_name(arm) == row["arm"]][:1]
     edit = dataclasses.replace(params.edit, arms=arms, **asked)
     units, effects = (_table(layout, name, network=network.card.weights) for name in ("units", "unit_effects"))
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)

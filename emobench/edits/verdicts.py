@@ -87,9 +87,18 @@ def verdicts(configs: pd.DataFrame, predictions: Predictions, compare: Compare, 
         for images in PROTOCOLS
         if len(members) and len(predictions.positions[images])
     ]
+    if not edit.asked:
+        return no_verdicts()
     if not tables:
         raise UserError("no edit can be judged: every configuration is degenerate; expected other edit.taus")
     return pd.concat(tables, ignore_index=True)
+
+
+def no_verdicts() -> pd.DataFrame:
+    """The table where no edit was asked for: no rows, and the columns that readers need."""
+    words = {"verdict", "why"}
+    types = {name: "str" if name in words or name in KEY else float for name in (*KEY, *JUDGED)}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
 
 def _judged(

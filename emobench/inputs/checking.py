@@ -14,6 +14,7 @@ from emobench.faces.sources import look_at
 from emobench.inputs.concepts import FEWEST, annotated
 from emobench.inputs.foresight import power_in_words
 from emobench.inputs.network import network_in_words, picture_in_words
+from emobench.inputs.own_choices import check_concepts_of_edits, own_mistakes
 from emobench.networks.network import Network
 from emobench.params import NONE, Params
 from emobench.vocabulary import is_file, set_label
@@ -61,7 +62,7 @@ def try_inputs(params: Params, root: Path) -> Findings:
     """
     found = Findings()
     lacking = dict(_missing(params, root))
-    found.mistakes += lacking.values()
+    found.mistakes += [*lacking.values(), *own_mistakes(params, root)]
     with found.attempt():
         _check_machine(params)
     raw = None
@@ -191,7 +192,8 @@ def _check_joint(params: Params, network: Network) -> None:
 def unknown_layer(key: str, layer: str, names: list[str]) -> UserError:
     """The error that names the layers whose names are nearest."""
     near = difflib.get_close_matches(layer, names, 5, 0.3) or names[-5:]
-    return unknown_name(f"params: {key}:", layer, [*near, f"and {len(names) - len(near)} more (emobench layers)"])
+    more = [f"and {len(names) - len(near)} more (emobench layers)"] if len(names) > len(near) else []
+    return unknown_name(f"params: {key}:", layer, [*near, *more])
 
 
 def _tried_concepts(params: Params, root: Path, raw: RawImages) -> list[str]:
@@ -209,6 +211,8 @@ def _tried_concepts(params: Params, root: Path, raw: RawImages) -> list[str]:
                 f"concept set {name}: the CLIP trained here will know {len(known)} of its {len(concepts)} concepts; "
                 f"expected at least {FEWEST}: annotate them, drop the set, or give a CLIP (emobench use ... --clip)"
             )
+        if set_label(name) == params.edit.concept_set:
+            check_concepts_of_edits(params, vocabulary)
         speak = sum(bool(classes) for classes in vocabulary.speaks(set_label(name)).values())
         said.append(f"concepts: {name} has {len(concepts)}, of which {speak} speak for a class")
     return said

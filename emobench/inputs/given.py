@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from emobench.errors import UserError, unknown_name
-from emobench.params import Params, load_params, read_params
+from emobench.inputs.extending import extended
+from emobench.params import Params, read_params, read_text
 from emobench.settings.network import file_of
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -66,7 +67,9 @@ def preset_names() -> list[str]:
 
 
 def preset_values(preset: str) -> Any:
-    """The values of a built-in preset, or of a complete params.yaml by its path, with their comments.
+    """The values of a built-in preset, or of a file by its path, with their comments.
+
+    A file is a complete params.yaml, or names another preset in ``extends`` and only what differs from it.
 
     Raises:
         UserError: there is none, or it is not complete.
@@ -76,11 +79,23 @@ def preset_values(preset: str) -> Any:
         source = PRESETS / f"{OWN}.yaml"
     if not source.is_file():
         raise unknown_name("preset", preset, [*preset_names(), "or a .yaml file"])
-    load_params(source)
-    values = _yaml().load(source.read_text(encoding="utf-8"))
+    values = extended(source, _read, PRESETS)
+    read_params(as_text(values), str(source))
     if preset in LIKE_OWN:
         values["data"]["source"] = preset
     return values
+
+
+def _read(path: Path) -> Any:
+    """The values of a preset's file. Raises UserError where it is no YAML."""
+    from ruamel.yaml.error import YAMLError
+
+    # Told as of any params.yaml: what is no text, or too large.
+    text = read_text(path)
+    try:
+        return _yaml().load(text)
+    except (YAMLError, RecursionError, ValueError, AttributeError, TypeError, LookupError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
 
 
 def benchmark_name(preset: str, preset_name: str, given: Given) -> str:

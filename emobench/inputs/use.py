@@ -13,6 +13,7 @@ from emobench.inputs.concepts import own_sets, write_annotations, write_clip, wr
 from emobench.inputs.fitting import fit_numbers, fit_stored, splits_in_words
 from emobench.inputs.former import former_params, keep_options
 from emobench.inputs.given import LIKE_OWN, OWN, Given, as_params, as_text, benchmark_name, flow, preset_values
+from emobench.inputs.keeping import keep, note
 from emobench.inputs.network import OwnFile, fit_layers, network_in_words, picture_in_words, tried, write_network
 from emobench.networks.card import NetworkCard
 from emobench.params import NONE, read_params
@@ -22,7 +23,7 @@ KINDS = ("archive", "weights", "annotations", "clip")
 """What goes under DVC."""
 
 
-def use_preset(preset: str, root: Path, **given: Any) -> list[str]:
+def use_preset(preset: str, root: Path, *, force: bool = False, **given: Any) -> list[str]:
     """Writes params.yaml from a preset and puts the inputs that were given under DVC, below data/raw.
 
     Inputs given to an earlier call for the same benchmark are found again, and options of the same network stay; what
@@ -32,22 +33,27 @@ def use_preset(preset: str, root: Path, **given: Any) -> list[str]:
     Args:
         preset: a built-in preset's name, or the path of a complete params.yaml.
         root: the repository.
+        force: a params.yaml that was edited may be replaced; a copy of it is kept.
         given: the user's files and wishes, see :class:`emobench.inputs.given.Given`.
 
     Returns:
         Lines that tell the user what was done and what was assumed.
 
     Raises:
-        UserError: an unknown preset, an input that is missing, not wanted or not of a known form, or what doesn't fit.
+        UserError: an unknown preset, an input that is missing, not wanted or not of a known form, or what doesn't fit;
+            or a params.yaml that was edited, without ``force``.
     """
     work = _Work(preset, root, Given(**given))
     said = [*work.data(), *work.network(), *work.concepts()]
     as_params(work.values)
-    said += work.brought()
+    work.place()
     text = as_text(work.values)
+    said += keep(root, text, force=force)
+    said += work.brought()
     with replacing(root / "params.yaml") as temporary:
         temporary.write_text(text, encoding="utf-8")
         read_params(text, "params.yaml")
+    note(root, text)
     bring.show_lock(root)
     name = work.values["name"]
     return [f"params.yaml: preset {preset!r}, benchmark {name!r}", *said, "next: emobench validate, then dvc repro"]
@@ -157,20 +163,25 @@ class _Work:
             said.append(f"concepts: {', '.join(map(str, values['concept_sets']))}; edits go by {chosen}")
         return said
 
-    def brought(self) -> list[str]:
-        """Copies the files and writes where they are now."""
-        said, places = [], {kind: str(path) for kind, path in self.earlier.items()}
-        for kind in KINDS:
-            if kind not in self.earlier and (path := getattr(self.given, kind)):
-                stem = f"{self.values['name']}-{kind}"
-                said.append(bring.bring(self.root, stem, path))
-                places[kind] = str(bring.target(stem, path))
-        for place, path in [(self.own.place, self.own.path)] if self.own else []:
-            said += bring.keep_own(self.root, place, path)
-        for name, path in self.sets.items():
-            said += bring.keep_own(self.root, Path(name), path)
+    def _new(self) -> dict[str, tuple[str, Path]]:
+        """The inputs that this call brings: kind -> name in data/raw, and where the file is now."""
+        given = {kind: getattr(self.given, kind) for kind in KINDS if kind not in self.earlier}
+        return {kind: (f"{self.values['name']}-{kind}", path) for kind, path in given.items() if path}
+
+    def place(self) -> None:
+        """Writes where the inputs are or will be."""
+        places = {kind: str(path) for kind, path in self.earlier.items()}
+        places |= {kind: str(bring.target(stem, path)) for kind, (stem, path) in self._new().items()}
         inputs = {"archive": "data", "weights": "network", "annotations": "annotate", "clip": "clip"}
         for kind, section in inputs.items():
             if kind in places or kind != "weights":
                 self.values[section]["input"] = places.get(kind, self.values[section].get("input", NONE))
+
+    def brought(self) -> list[str]:
+        """Copies the files."""
+        said = [bring.bring(self.root, stem, path) for stem, path in self._new().values()]
+        for place, path in [(self.own.place, self.own.path)] if self.own else []:
+            said += bring.keep_own(self.root, place, path)
+        for name, path in self.sets.items():
+            said += bring.keep_own(self.root, Path(name), path)
         return said

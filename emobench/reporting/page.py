@@ -77,20 +77,25 @@ def sections(results: Results) -> list[Section]:
 
 
 def _figure_sections(results: Results) -> list[Section]:
+    edits = [_edits_section(results)] if results.params.edit.asked else []
     return [
-        Section(
-            "edits", "What the edits change",
-            ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
-             "best on the validation images; grey: τ selects no unit, or all of them."],
-            ["strategies", "controls", "power", "volcano", "recalls", "grid_val", "grid_test", "grid_val_test",
-             "confusion_baseline", "confusion_paper", "confusion_chosen"],
-            [replace(edit_tables.leaderboard_table(results), file="verdicts.csv")],
-        ),
+        *edits,
         Section(
             "layers", "What the units react to", clip_notes(results.clip_model),
             ["similarities", "figure5", "figure4", "interpretable", "effects", "accuracies", "held_out", "stability"],
         ),
     ]  # fmt: skip
+
+
+def _edits_section(results: Results) -> Section:
+    return Section(
+        "edits", "What the edits change",
+        ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
+         "best on the validation images; grey: τ selects no unit, or all of them."],
+        ["strategies", "controls", "power", "volcano", "recalls", "grid_val", "grid_test", "grid_val_test",
+         "confusion_baseline", "confusion_paper", "confusion_chosen"],
+        [replace(edit_tables.leaderboard_table(results), file="verdicts.csv")],
+    )  # fmt: skip
 
 
 def concept_section(results: Results) -> Section:
@@ -115,10 +120,12 @@ def held_out_section(results: Results) -> Section:
 def _table_sections(results: Results) -> list[Section]:
     shown = results.params.edit.similarity_fn
     dissections = [pair for pair in tables.dissections(results) if pair[1] == shown]
-    every = _folded([edit_tables.controls_table(results)], "controls.csv")
-    every += _folded([edit_tables.edits_table(results)], "configs.csv")
-    every += _folded([edit_tables.verdicts_table(results), edit_tables.class_table(results)], "verdicts.csv")
-    every += _folded([edit_tables.search_table(results)])
+    every = []
+    if results.params.edit.asked:
+        every += _folded([edit_tables.controls_table(results)], "controls.csv")
+        every += _folded([edit_tables.edits_table(results)], "configs.csv")
+        every += _folded([edit_tables.verdicts_table(results), edit_tables.class_table(results)], "verdicts.csv")
+        every += _folded([edit_tables.search_table(results)])
     if results.published is not None:
         every += _folded([edit_tables.published_table()], "published_grid.csv")
     of_layers = [layer_tables.layer_table(results, *pair) for pair in dissections]

@@ -19,7 +19,7 @@ from emobench.networks.card import NetworkCard
 from emobench.params import Params
 from emobench.quantities import WrongError
 from emobench.reporting.metric_forms import FORMS, ClipFacts, check_metrics
-from emobench.stored import read_arrays, read_json, reading
+from emobench.stored import read_arrays, read_json, reading, unusable
 from emobench.stored_tables import TABLES, check_table, read_table
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
@@ -97,7 +97,11 @@ class ResultFiles:
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """A row a configuration that was tested against the baseline."""
-        return read_table(self.layout.artifacts / "verdicts.parquet", made_from={"images": self.imageset.digest()})
+        path = self.layout.artifacts / "verdicts.parquet"
+        table = read_table(path, made_from={"images": self.imageset.digest()})
+        if table.empty and self.params.edit.asked:
+            raise unusable(path, "it has no rows", "compare")
+        return table
 
     @cached_property
     def predictions(self) -> np.ndarray:

@@ -28,6 +28,8 @@ def answer(results: Results) -> Answer:
     count = int(results.confusion(results.baseline_id).sum())
     measured = f"the network gets {base:.2%} of the {count:,} test images right"
     numbers = [(f"{base:.2%}", "baseline, test")]
+    if not results.params.edit.asked:
+        return dissection_alone(results, measured, numbers)
     if results.chosen_id is None:
         return Answer(f"No edit can be judged; {measured}.", ["Each one selected no unit or all of them."], numbers)
     verdict = tables.verdict_of(results, results.chosen_id)
@@ -51,6 +53,28 @@ def answer(results: Results) -> Answer:
     on_test = results.verdicts[results.verdicts["images"] == "test"]
     lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
     return Answer(lead, [sentence for sentence in more if sentence], numbers)
+
+
+def dissection_alone(results: Results, measured: str, numbers: list[tuple[str, str]]) -> Answer:
+    """What can be said where no edit was asked for: how many units are described by more than chance.
+
+    Args:
+        results: the benchmark.
+        measured: how good the network is, in words.
+        numbers: of the network, to which those of its units are added.
+    """
+    edit = results.params.edit
+    layers = tables.of_dissection(results.layers, edit.concept_set, edit.similarity_fn)
+    units, found = int(layers["num_units"].sum()), int(layers["num_significant"].sum())
+    best = layers.loc[layers["prop_significant"].idxmax()]
+    more = [
+        f"Of {units:,} units in {len(layers)} layers {found:,} follow a concept of {edit.concept_set} by more than "
+        f"chance ({edit.similarity_fn}, false discovery rate {results.params.dissect.fdr:g}); most of layer "
+        f"{best['layer']}: {best['prop_significant']:.0%}.",
+        "Whether changing these units helps was not asked: edit.arms is empty, and there are no searches.",
+    ]
+    told = [*numbers, (f"{found:,}", "units described by more than chance"), (f"{units:,}", "units")]
+    return Answer(f"No edit was asked for; {measured}.", more, told)
 
 
 def conclusion(verdicts: pd.DataFrame, chosen: Mapping[str, Any]) -> str:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from emobench.edits.target import choose_layer
+from emobench.own_code import short_name
 from emobench.reporting.results import Results
 
 
 def dissections(results: Results) -> Iterator[tuple[str, str]]:
     """The dissections that were made: (concept set, similarity function), the edited one's first."""
     edit = results.params.edit
-    pairs = [(name, function) for name in results.concept_sets for function in results.params.dissect.similarity_fns]
+    functions = [short_name(function) for function in results.params.dissect.similarity_fns]
+    pairs = [(name, function) for name in results.concept_sets for function in functions]
     yield from sorted(pairs, key=lambda pair: pair != (edit.concept_set, edit.similarity_fn))
 
 
@@ -54,9 +57,9 @@ def top_units(units: pd.DataFrame, count: int, layers: Sequence[str]) -> pd.Data
 
 
 def edited_layer(results: Results) -> str:
-    """The layer that the edits changed."""
+    """The layer that the edits changed, or would change."""
     edits = results.configs.loc[results.configs["arm"] != "baseline", "layer"]
-    return edits.iloc[0] if len(edits) else results.params.edit.layer
+    return edits.iloc[0] if len(edits) else choose_layer(results.params.edit, results.layers, results.network)
 
 
 def description_shares(units: pd.DataFrame, images: int) -> pd.DataFrame:

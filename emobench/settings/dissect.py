@@ -1,11 +1,11 @@
 """Settings of the dissection: how units are described, and what a description is held against."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from emobench.schema import Float, Int, count, settings, within
+from emobench.schema import Float, Int, Str, count, named, settings, within
 
-SimilarityFn = Literal["soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed"]
-SIMILARITY_FNS = get_args(SimilarityFn)
+SIMILARITY_FNS = ("soft_wpmi", "wpmi", "rank_reorder", "cos_similarity", "cos_similarity_cubed")
+"""The built-in score functions (see emobench.functional.similarity)."""
 
 
 @settings
@@ -65,6 +65,8 @@ class RankReorder:
 class Dissect:
     """How units are described, on which images, and what a description is held against.
 
+    ``similarity_fns``: score functions, by name or as FILE.py:FUNCTION; ``file`` is that FILE once more (data/raw/none
+    without), for DVC to watch.
     ``tau``: similarity above which the paper calls a unit interpretable. ``null_draws`` and ``fdr``: of the null.
     ``active_share`` and ``present_share``: on this share of the held-out images a unit is active, and a concept present
     by the image-text model. ``resamples``: of the probe, for stability. ``coherence_images``: top images for clarity.
@@ -85,7 +87,8 @@ class Dissect:
         rank_reorder: parameters of rank_reorder.
     """
 
-    similarity_fns: list[SimilarityFn]
+    file: Str
+    similarity_fns: list[Annotated[Str, named(*SIMILARITY_FNS)]]
     probe: Literal["train_unique", "train", "val", "test"]
     tau: Float
     top_images: Annotated[Int, count(1, 10**4)]

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Literal
 
-from emobench.schema import Float, Int, Str, count, settings, within
-from emobench.settings.dissect import SimilarityFn
+from emobench.schema import Float, Int, Str, count, named, settings, within
 
+ARM_NAMES = (
+    "similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect",
+)  # fmt: skip
+"""The built-in ways of selecting units (see emobench.edits.arms)."""
 SearchKind = Literal["free", "descriptions", "interpretable"]
 
 
@@ -75,8 +78,11 @@ class Search:
 class Edit:
     """Which edits are tried, on which layer; ``auto`` is the paper's choice of layer (see emobench.edits.arms).
 
+    ``arms`` are named, or FILE.py:FUNCTION; ``file`` is that FILE once more (data/raw/none without), for DVC to watch.
+    ``similarity_fn`` is one of dissect.similarity_fns, a user's own by the name of its FUNCTION.
     ``factors`` are the paper's arms', ``divided_factors`` and ``lone_factors`` those of the arms that select units
     otherwise and divide the others or leave them alone; ``concepts``: those of arm description, none for every class.
+    No arms and no searches: nothing is edited.
     Sweeps run in ``jobs`` processes (1: in threads of one), or on the Dask cluster with the address ``scheduler``
     (empty: none), and hold at most ``memory_gib`` in all of them together.
 
@@ -102,10 +108,9 @@ class Edit:
 
     layer: Str
     concept_set: Str
-    similarity_fn: SimilarityFn
-    arms: list[
-        Literal["similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect"]
-    ]
+    similarity_fn: Str
+    file: Str
+    arms: list[Annotated[Str, named(*ARM_NAMES)]]
     taus: list[Float]
     factors: list[Annotated[Float, within(0, 4)]]
     paper: PaperCell
@@ -118,3 +123,8 @@ class Edit:
     memory_gib: Annotated[Float, within(0.05)]
     jobs: Annotated[Int, count(1, 1024)]
     scheduler: Str
+
+    @property
+    def asked(self) -> bool:
+        """Whether any edit is tried; if not, the benchmark only dissects."""
+        return bool(self.arms or self.search.kinds or (self.search.joint and self.search.joint_kinds))

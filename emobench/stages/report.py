@@ -33,7 +33,9 @@ def run(params: Params, layout: Layout) -> None:
     Nothing made of the pixels of real faces is written under reports/.
     """
     results = Results(params, layout)
-    parts = (figures, concept_figures, evidence_figures, edit_figures, control_figures, power_figures, network_figures)
+    parts = [figures, concept_figures, evidence_figures]
+    parts += [edit_figures, control_figures, power_figures] if params.edit.asked else []
+    parts.append(network_figures)
     drawings = (picture for part in parts for picture in part.draw(results))
     pictures = list(progress(drawings, desc="draw figures", unit="figure"))
     shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}

@@ -116,11 +116,10 @@ def test_the_forms_say_the_same(folder) -> None:
     assert json.loads(text(rows, columns, "json")) == [{name: row[name] for name in columns} for row in rows]
     read = list(csv.DictReader(io.StringIO(text(rows, columns, "csv"))))
     assert [float(row["accuracy"]) for row in read] == [row["accuracy"] for row in rows]
-    for form in ("table", "md"):
-        shown = text(rows, columns, form).splitlines()
-        assert len(shown) == 2 + len(rows)
-        assert "b (limited)" in shown[4]
-        assert all(part in shown[3] for part in ("92.65%", "+1.00", "-2.00 to +3.00", "1.50", "harms", "val, paper"))
+    shown = text(rows, columns, "md").splitlines()
+    assert len(shown) == 2 + len(rows)
+    assert "b (limited)" in shown[4]
+    assert all(part in shown[3] for part in ("92.65%", "+1.00", "-2.00 to +3.00", "1.50", "harms", "val, paper"))
 
 
 def test_the_committed_reports_show_every_edit_that_was_tested_on_test() -> None:
@@ -137,3 +136,33 @@ def test_it_needs_neither_torch_nor_pandas() -> None:
     code = "import sys, emobench.comparison.leaderboard; print({'torch', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_heading_a_benchmark_and_no_line_beyond_80_columns(folder) -> None:
+    shown = text(*leaderboard(folder), "table")
+    parts = shown.split("\n\n")
+    assert [part.splitlines()[0].split(":")[0] for part in parts] == ["a", "b (data.limit"]
+    assert "paper's: similarity tau 0 x1.5" in parts[0]
+    assert "+1.00 [-2.00, +3.00]" in parts[0]
+    assert "lin2" in parts[0].splitlines()[0]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert max(map(len, text(*leaderboard(folder, sort="nll"), "table").splitlines())) <= 80
+    assert parts[0].splitlines()[1].split() == ["edit", "accuracy", "points", "p,", "Holm", "verdict"]
+
+
+@pytest.mark.parametrize("reports", [REPORTS, REPORTS / "reference"])
+def test_the_committed_reports_fit_too(reports) -> None:
+    if not list(reports.glob("*/configs.csv")):
+        pytest.skip("kept elsewhere")
+    shown = text(*leaderboard(reports), "table")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_latex_is_one_table_of_booktabs(folder) -> None:
+    lines = text(*leaderboard(folder), "latex").splitlines()
+    assert lines[0] == r"\begin{tabular}{lllrrrl}"
+    assert lines[1:4:2] == [r"\toprule", r"\midrule"]
+    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert len([line for line in lines if line.endswith(r"\\")]) == 1 + 5
+    paper = next(line for line in lines if "paper's" in line)
+    assert [cell.strip() for cell in paper.removesuffix(r"\\").split("&")][3:5] == [r"92.65\%", "+1.00 [-2.00, +3.00]"]
