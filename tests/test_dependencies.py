@@ -26,6 +26,7 @@ NOT_IMPORTED = {
     "timm": "open_clip builds image towers of it",
     "torchvision": "open_clip transforms images by it",
     "h5py": "examples of others' files in tests",
+    "ipykernel": "runs the notebook of the library",
     "mypy": "a program",
     "pytest-benchmark": "a plug-in of pytest",
     "pytest-xdist": "a plug-in of pytest",

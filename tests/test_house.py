@@ -48,14 +48,14 @@ FLOORS = [
     {"reporting"},
     {"tracking"},
     {"stages", "comparison", "inputs", "library"},
-    {"cli_inputs"},
+    {"cli_inputs", "cli_stages", "cli_units"},
     {"cli"},
     {"__main__"},
 ]
 ALLOWED = {
     "mlflow": ["emobench/tracking/"],
     "matplotlib": ["emobench/reporting/figures/"],
-    "click": ["emobench/cli.py", "emobench/cli_inputs.py"],
+    "click": ["emobench/cli"],
     "open_clip": ["emobench/concepts/"],
     "mediapipe": ["emobench/concepts/landmarks.py"],
     "dask": ["emobench/sweeps/cluster.py"],
