@@ -26,6 +26,7 @@ NOT_IMPORTED = {
     "timm": "open_clip builds image towers of it",
     "torchvision": "open_clip transforms images by it",
     "h5py": "examples of others' files in tests",
+    "ipykernel": "runs the notebook of the library",
     "latex2mathml": "draws the formulas of the documentation, in docs/site/",
     "mkdocs": "a program",
     "mkdocs-material": "the documentation's theme",

@@ -78,7 +78,7 @@ def _for_people(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         low, high = row["low_points"], row["high_points"]
         written = {
             "benchmark": f"{row['benchmark']} (limited)" if row["limited"] else row["benchmark"],
-            **{name: value for name, value in row.items() if name not in ("benchmark", *BOUNDS)},
+            **{name: value for name, value in row.items() if name not in ("benchmark", "edit", *BOUNDS)},
             "accuracy": f"{row['accuracy']:.2%}",
             "points": None if row["delta_points"] is None else f"{row['delta_points']:+.2f}",
             "interval": None if low is None or high is None else f"{low:+.2f} to {high:+.2f}",
