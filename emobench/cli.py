@@ -213,5 +213,7 @@ def ui(port: int) -> None:
     uri = store_uri(Path())
     if uri.startswith(("http://", "https://")):
         raise UserError(f"the store is a server with a UI of its own; open {uri} in a browser")
-    arguments = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    # One person looks: four workers, and a fifth process for jobs, would each import MLflow before the first answer.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    arguments = ["ui", "--backend-store-uri", uri, "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])

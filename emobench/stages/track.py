@@ -1,16 +1,21 @@
 """Stage track: logs the benchmark to MLflow, once, and registers its best networks."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
 from emobench.files import write_json
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.reporting import tables
 from emobench.reporting.results import Results
 from emobench.reporting.summary import answer
 from emobench.tracking import model_registry
 from emobench.tracking import tracker as log
-from emobench.tracking.runs import benchmark_record, run_records
+from emobench.tracking.benchmark_run import benchmark_record, settings_of
+from emobench.tracking.origin import content_digest, git_tags, lock_digest
+from emobench.tracking.overview import benchmark_note
+from emobench.tracking.runs import RunRecord, run_records
 
 PRESENTATION = ("report.", "track.")
 """Params that change how results are shown, not the results."""
@@ -19,15 +24,12 @@ PRESENTATION = ("report.", "track.")
 def run(params: Params, layout: Layout) -> None:
     """Logs what the store lacks; writes the ids of runs and versions. A second time it logs nothing."""
     results = Results(params, layout)
-    records = list(run_records(results))
-    dataset = {"name": params.name, "digest": results.imageset.digest(), "source": params.data.source}
-    tags = {"preset": params.name, "dataset_sha256": dataset["digest"], **log.git_tags(layout.root)}
-    if (lock := log.lock_digest(layout.root)) is not None:
-        tags["dvc_lock"] = lock
-    words = answer(results)
-    parent = benchmark_record(results, "\n\n".join([f"**{words.lead}**", *words.more]), tags)
-    settings = {name: value for name, value in parent.params.items() if not name.startswith(PRESENTATION)}
-    content = log.content_digest(records, settings, parent.metrics, dataset)
+    records, dataset = run_records(results), _dataset(results)
+    parent = _parent(results, dataset["digest"])
+    settings = {name: value for name, value in settings_of(results).items() if not name.startswith(PRESENTATION)}
+    content = content_digest(records, settings, parent.metrics, dataset)
+    # Several benchmark runs of one experiment are told apart by the digest, what came of them next.
+    parent = dataclasses.replace(parent, name=f"benchmark {content[:7]} {parent.tags.get('verdict', '')}".strip())
     uri = log.store_uri(layout.root)
     with tempfile.TemporaryDirectory() as folder:
         networks = model_registry.entries(results, Path(folder))
@@ -38,3 +40,19 @@ def run(params: Params, layout: Layout) -> None:
                 tracker.client, tracker.experiment, params.name, networks, logged["runs"]
             )
     write_json(layout.artifacts / "mlflow.json", logged | {"versions": versions})
+
+
+def _dataset(results: Results) -> dict[str, str]:
+    """The images as MLflow names a data set."""
+    params = results.params
+    return {"name": params.name, "digest": results.imageset.digest(), "source": params.data.source}
+
+
+def _parent(results: Results, images: str) -> RunRecord:
+    """The run of the whole benchmark: the answer, and what it comes from."""
+    words, root = answer(results), results.layout.root
+    hashes = {"images": images, "dvc_lock": lock_digest(root)}
+    judged = None if results.chosen_id is None else tables.verdict_of(results, results.chosen_id)["verdict"]
+    note = benchmark_note(words.lead, words.more, judged)
+    tags = {"preset": results.params.name, "mlflow.source.name": "emobench track", **git_tags(root)}
+    return benchmark_record(results, note, tags, {name: value for name, value in hashes.items() if value})

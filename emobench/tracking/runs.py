@@ -7,34 +7,38 @@ also of each class: ``test_delta_recall_happy``) or minus the published accuracy
 """
 
 import dataclasses
-import io
 import json
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
 from emobench.reporting.results import Results
+from emobench.tracking.names import PLACES, distinct, edit_name
+from emobench.tracking.overview import NOTE, edit_note
 
 SETTINGS = ("layer", "arm", "criterion", "concept_set", "similarity_fn", "tau", "factor", "operation", "control_of")
 SETTINGS += ("seed", "status", "n_up", "n_down", "config_id")
 HEADLINES = {"accuracy", "macro_f1", "nll"}
-"""Metrics of every image set. Of test all are logged: a run has at most some sixty, each of which costs time."""
+"""Metrics of every image set. Of test all are logged."""
 JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_accuracy", "control_p")
 JUDGED += ("control_draws", "control_percentile", "detectable")
 """What a verdict adds; the rest of it is in the page's tables."""
 Row = Mapping[str, Any]
-NOTE = "mlflow.note.content"
-"""The tag whose Markdown MLflow's UI shows as the run's description."""
-OWN = (NOTE, "verdict", "protocol")
-"""Tags of a benchmark's run that are not true of its nested runs."""
+OWN = (NOTE, "verdict", "protocol", "git_changed", "network_precision", "clip_precision", "mlflow.source.git.commit")
+"""Tags of a benchmark's run that its nested runs don't repeat, or that are not true of them."""
+MOST = 60
+"""Metrics, and params, of a run: more nobody finds his way in, and each costs time. The rest stands in tables."""
+UNTRAINED = ("num_interp", "prop_interp", "overall_acc", "lift", "num_significant", "prop_significant", "stability")
+UNTRAINED += ("clip_auprc_described", "measured_auprc_described", "truth_top1", "truth_top3")
+"""What is logged of the untrained twin of a layer."""
+TRIED = ("gains", "losses", "mcnemar_p", "holm_p")
+"""What is logged of a verdict on other images than test."""
 PROTOCOLS = {"val": "honest", "paper": "paper"}
 """By what selected an edit: honest is chosen on val and tested on test, paper is chosen by what was published."""
 
@@ -43,7 +47,8 @@ PROTOCOLS = {"val": "honest", "paper": "paper"}
 class RunRecord:
     """One run: key in the benchmark, kind (benchmark, baseline, dissection, edit, control), what is logged, files.
 
-    ``pictures`` are functions: they are drawn only for a run that the store lacks.
+    ``pictures`` are functions: they are drawn only for a run that the store lacks. ``tables`` are long ones for people,
+    ``hashes`` of what the results come from, ``system`` what they cost: these differ where the results don't.
     """
 
     key: str
@@ -53,67 +58,35 @@ class RunRecord:
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
     pictures: dict[str, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
+    name: str = ""
+    tables: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+    system: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> RunRecord:
-    """The parent run: all of params.yaml, the accuracies that count, the small metrics, the page without pixels.
-
-    Args:
-        results: the benchmark.
-        note: Markdown that MLflow shows with the run.
-        tags: where the results come from.
-    """
-    shown = {"baseline": results.baseline_id, "paper": results.paper_id, "chosen": results.chosen_id}
-    metrics: dict[str, Any] = {}
-    for name, config_id in shown.items():
-        if config_id is not None:
-            every = {images: results.config(config_id, images) for images in results.image_sets}
-            metrics |= {f"{name}_{images}_accuracy": config["accuracy"] for images, config in every.items()}
-    for name in ("audit", "clip", "held_out"):
-        metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
-    params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
-    tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
-    # Which one "auto" became on the machine that trained.
-    tags |= {f"{name}_precision": results.precision(name) for name in ("network", "clip")}
-    tags["protocol"] = _protocol(results.verdicts["selected_on"].unique())
-    if results.chosen_id is not None:
-        tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]
-    pages = [results.layout.reports / name for name in ("index.html", "atlas.html")]
-    files = {f"report/{page.name}": page.read_bytes() for page in pages if page.is_file()}
-    for figure in sorted((results.layout.reports / "figures").glob("*.svg")):
-        files[f"figures/{figure.name}"] = figure.read_bytes()
-    files |= run_files(results, [results.baseline_id, *results.edit_ids])
-    return RunRecord(f"benchmark/{results.params.name}", "benchmark", params, _numbers(metrics), tags, files)
-
-
-def _protocol(selected_on: Iterable[str]) -> str:
-    return ", ".join(PROTOCOLS[name] for name in selected_on)
-
-
-def _flat(values: Mapping[str, Any], joint: str, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested names joined, in MLflow's alphabet."""
-    for name, value in values.items():
-        path = above + re.sub(r"[^\w .:/-]", "_", str(name))
-        if isinstance(value, Mapping):
-            yield from _flat(value, joint, path + joint)
-        else:
-            yield path, value
-
-
-def run_records(results: Results) -> Iterator[RunRecord]:
-    """The nested runs of a benchmark, the baseline first."""
+def run_records(results: Results) -> list[RunRecord]:
+    """The nested runs of a benchmark: the baseline, the edits (judged ones first), dissections, controls."""
     configs, tested = _by_config(results.configs), _by_config(results.verdicts)
     base = {row["images"]: row for row in configs[results.baseline_id]}
     shown = {config_id: config_id for config_id in tested}
     shown |= {config_id: name for name, config_id in results.shown_edits().items()}
     shown[results.baseline_id] = "baseline"
-    yield _classifier(results, configs.pop(results.baseline_id), [], base, shown)
-    for row in results.layers.to_dict("records"):
-        yield _dissection(results, row)
-    for config_id, rows in configs.items():
-        yield _classifier(results, rows, tested.get(config_id, []), base, shown)
-    for keys, rows in results.controls.groupby(["control_of", "criterion", "arm"], sort=False):
-        yield _controls(rows, base, *keys)
+    usual = {place: results.configs[place].mode().get(0) for place in PLACES}
+    records = [_classifier(results, configs.pop(results.baseline_id), [], base, shown, "baseline")]
+    names = {config_id: edit_name(rows[0], usual) for config_id, rows in configs.items()}
+    for config_id in sorted(configs, key=lambda name: (name not in results.shown_edits().values(), name not in tested)):
+        record = _classifier(results, configs[config_id], tested.get(config_id, []), base, shown, names[config_id])
+        records.append(record)
+    records += [_dissection(results, row) for row in results.layers.to_dict("records")]
+    for (edit, criterion, kind), rows in results.controls.groupby(["control_of", "criterion", "arm"], sort=False):
+        records.append(_controls(rows, base, edit, criterion, kind, names.get(edit, edit)))
+    told = distinct([record.name for record in records])
+    return [dataclasses.replace(record, name=name) for record, name in zip(records, told, strict=True)]
+
+
+def protocol(selected_on: Iterable[str]) -> str:
+    """By what edits were selected, in one word each."""
+    return ", ".join(PROTOCOLS[name] for name in selected_on)
 
 
 def _by_config(table: pd.DataFrame) -> dict[str, list[Row]]:
@@ -124,7 +97,9 @@ def _by_config(table: pd.DataFrame) -> dict[str, list[Row]]:
     return grouped
 
 
-def _controls(rows: pd.DataFrame, base: Mapping[str, Row], control_of: str, criterion: str, kind: str) -> RunRecord:
+def _controls(
+    rows: pd.DataFrame, base: Mapping[str, Row], control_of: str, criterion: str, kind: str, edit: str
+) -> RunRecord:
     """All draws of one kind of control of one edit: quantiles as metrics, every draw's accuracy as a file."""
     metrics: dict[str, Any] = {"draws": rows["config_id"].nunique()}
     for images, drawn in rows.groupby("images", sort=False)["accuracy"]:
@@ -134,7 +109,9 @@ def _controls(rows: pd.DataFrame, base: Mapping[str, Row], control_of: str, crit
     settings = {"arm": kind, "criterion": criterion, "control_of": control_of, "layer": str(rows["layer"].iloc[0])}
     table = rows.pivot(index="config_id", columns="images", values="accuracy").reset_index()
     files = {"draws.csv": table.to_csv(index=False, float_format="%.6g").encode()}
-    return RunRecord(f"control/{control_of}/{criterion}/{kind}", "control", settings, _numbers(metrics), {}, files)
+    paper = "paper " if criterion == "paper" else ""
+    key, name = f"control/{control_of}/{criterion}/{kind}", f"{kind} {paper}{edit}"
+    return RunRecord(key, "control", settings, numbers_of(metrics), {}, files, name=name)
 
 
 def _dissection(results: Results, row: Mapping[str, Any]) -> RunRecord:
@@ -142,34 +119,53 @@ def _dissection(results: Results, row: Mapping[str, Any]) -> RunRecord:
     names = ("layer", "concept_set", "similarity_fn")
     settings = {name: str(row[name]) for name in names} | {"tau": f"{results.params.dissect.tau:g}"}
     key = "dissection/" + "/".join(settings[name] for name in names)
-    return RunRecord(key, "dissection", settings, _numbers({k: v for k, v in row.items() if k not in names}))
+    # Of the untrained twin what is compared most; all of it stands in the benchmark's table of layers.
+    left = {f"untrained_{name}" for name in row if name not in UNTRAINED}
+    metrics = numbers_of({name: value for name, value in row.items() if name not in {*names, *left}})
+    name = " ".join(settings[name] for name in ("layer", "similarity_fn", "concept_set"))
+    return RunRecord(key, "dissection", settings, at_most(metrics), name=name)
 
 
 def _classifier(
-    results: Results, rows: list[Row], tested: list[Row], base: Mapping[str, Row], shown: Mapping[str, str]
+    results: Results, rows: list[Row], tested: list[Row], base: Mapping[str, Row], shown: Mapping[str, str], name: str
 ) -> RunRecord:
     """The baseline or one edit: settings, metrics on every image set, confusion matrices, what the verdicts say."""
     first, config_id = rows[0], rows[0]["config_id"]
-    metrics: dict[str, Any] = {}
-    for row in rows:
-        images = row["images"]
-        wanted = set(row) - {*SETTINGS, "images"} if images == "test" else HEADLINES & set(row)
-        metrics |= {f"{images}_{name}": row[name] for name in row if name in wanted}
-        compared = ["accuracy", *(f"recall_{name}" for name in results.classes if images == "test")]
-        metrics |= {f"{images}_delta_{name}": row[name] - base[images][name] for name in compared}
-    if results.published is not None:
-        metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
-    metrics |= {name: first[name] for name in ("n_up", "n_down") if name in first}
+    kind = "baseline" if config_id == results.baseline_id else "edit"
     settings = {name: f"{first[name]}" for name in SETTINGS if name in first and pd.notna(first[name])}
     tags = {"shown": shown[config_id]} if config_id in shown else {}
-    for row in tested:
-        metrics |= {f"{row['images']}_{name}": row[name] for name in JUDGED if name in row}
-        if row["images"] == "test":
-            selected = list(dict.fromkeys(judged["selected_on"] for judged in tested))
-            tags |= {"verdict": row["verdict"], "selected_on": ", ".join(selected), "protocol": _protocol(selected)}
+    judged = next((row for row in tested if row["images"] == "test"), None)
+    if judged is not None:
+        selected = list(dict.fromkeys(row["selected_on"] for row in tested))
+        tags |= {"verdict": judged["verdict"], "selected_on": ", ".join(selected), "protocol": protocol(selected)}
+    if kind == "edit":
+        tags[NOTE] = edit_note(next(row for row in rows if row["images"] == "test"), judged)
     files, pictures = _files(results, config_id, shown.get(config_id))
-    kind = "baseline" if config_id == results.baseline_id else "edit"
-    return RunRecord(f"{kind}/{config_id}", kind, settings, _numbers(metrics), tags, files, pictures)
+    metrics = _measured(results, rows, tested, base)
+    return RunRecord(f"{kind}/{config_id}", kind, settings, metrics, tags, files, pictures, name)
+
+
+def _measured(results: Results, rows: list[Row], tested: list[Row], base: Mapping[str, Row]) -> dict[str, float]:
+    """The metrics of the baseline or one edit, those of the classes last, and only where all of them have room."""
+    metrics: dict[str, Any] = {}
+    by_class = [f"recall_{name}" for name in results.classes]
+    for row in rows:
+        images = row["images"]
+        wanted = set(row) - {*SETTINGS, *by_class, "images"} if images == "test" else HEADLINES & set(row)
+        metrics |= {f"{images}_{name}": row[name] for name in row if name in wanted}
+        metrics[f"{images}_delta_accuracy"] = row["accuracy"] - base[images]["accuracy"]
+    if results.published is not None:
+        metrics["delta_published"] = metrics["val_test_accuracy"] - results.published
+    metrics |= {name: rows[0][name] for name in ("n_up", "n_down") if name in rows[0]}
+    for row in tested:
+        names = JUDGED if row["images"] == "test" else TRIED
+        metrics |= {f"{row['images']}_{name}": row[name] for name in names if name in row}
+    of_classes = {}
+    for row in (row for row in rows if row["images"] == "test"):
+        of_classes |= {f"test_{name}": row[name] for name in by_class}
+        of_classes |= {f"test_delta_{name}": row[name] - base["test"][name] for name in by_class}
+    fit = len(numbers_of(metrics | of_classes)) <= MOST
+    return at_most(numbers_of(metrics | of_classes if fit else metrics))
 
 
 def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[str, bytes], dict[str, Callable]]:
@@ -191,7 +187,7 @@ def _files(results: Results, config_id: str, shown: str | None) -> tuple[dict[st
     return files, pictures
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def numbers_of(values: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers among the values as floats, which is all that MLflow compares, by names in its alphabet."""
     return {
         re.sub(r"[^\w .:/-]", "_", name): float(value)
@@ -200,26 +196,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def run_files(results: Results, config_ids: Sequence[str]) -> dict[str, bytes]:
-    """The artifacts of a benchmark's MLflow run from which emobench.edits.predictions.of_run reads the answers again.
-
-    Args:
-        results: the benchmark.
-        config_ids: whose answers, the baseline's among them. Each takes a byte an image.
-    """
-    at = [results.config_ids.index(name) for name in config_ids]
-    array = io.BytesIO()
-    np.save(array, np.ascontiguousarray(results.predictions[at]), allow_pickle=False)
-    rows, imageset = results.image_rows, results.imageset
-    sets = {name: np.searchsorted(rows, chosen).tolist() for name, chosen in imageset.evaluation_rows().items()}
-    named = {"baseline": results.baseline_id, "chosen": results.chosen_id, "paper": results.paper_id}
-    ids = {
-        "config_ids": list(config_ids),
-        "named": {name: config_id for name, config_id in named.items() if config_id in config_ids},
-        "image_rows": rows.tolist(),
-        "images_digest": imageset.digest(),
-        "classes": list(results.classes),
-        "labels": imageset.labels[rows].tolist(),
-        "positions": sets,
-    }
-    return dict(zip(FILES, (array.getvalue(), json.dumps(ids).encode()), strict=True))
+def at_most(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of them, as many as a run may have."""
+    return dict(list(values.items())[:MOST])

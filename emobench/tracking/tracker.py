@@ -1,19 +1,18 @@
 """Logging a benchmark to MLflow: a parent run for the pipeline's result, a nested run for each record, none twice.
 
-A parent is known by the tag ``content`` (a digest of the results), a nested run by ``key``; a run that is finished is
-never touched again, one that is not (the logging was interrupted) is completed.
+A parent is known by its tag ``hashes`` (with a digest of the results), a nested run by ``key``; a run that is finished
+is never touched again, one that is not (the logging was interrupted) is completed.
 """
 
-import hashlib
 import json
 import logging
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,15 +28,16 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-import yaml
+import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy.exc import SQLAlchemyError
 
 from emobench.errors import UserError
 from emobench.progress import progress
+from emobench.tracking.overview import NOTE, PAGE, experiment_tags
 from emobench.tracking.runs import OWN, RunRecord
 
 PARENT = "mlflow.parentRunId"
@@ -72,36 +72,14 @@ def store_uri(start: Path) -> str:
     return f"sqlite:///{root / 'mlflow.db'}"
 
 
-def lock_digest(folder: Path) -> str | None:
-    """sha256 of dvc.lock without the entry of the stage that logs; None without a lock."""
-    try:
-        lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    lock.get("stages", {}).pop("track", None)
-    return hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest()
-
-
-def git_tags(folder: Path) -> dict[str, str]:
-    """The commit that the results come from and whether files differ from it; nothing outside a git repository."""
-    texts = []
-    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return {}
-        texts.append(done.stdout.strip())
-    return {"mlflow.source.git.commit": texts[0], "git_commit": texts[0], "git_changed": str(bool(texts[1])).lower()}
-
-
-def content_digest(records: Iterable[RunRecord], *more: Any) -> str:
-    """sha256 over what would be logged, without pictures: another matplotlib draws the same numbers otherwise."""
-    digest = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
-    for record in records:
-        files = {name: hashlib.sha256(data).hexdigest() for name, data in record.files.items()}
-        values = (record.key, record.params, record.metrics, record.tags, files)
-        digest.update(json.dumps(values, sort_keys=True).encode())
-    return digest.hexdigest()
+def log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Logs the tables that a run lacks; MLflow appends to one that is there, which an interrupted logging left."""
+    present = {item.path for item in client.list_artifacts(run_id, "tables")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow asks pandas for columns of type object, which get strings too
+        for name, table in tables.items():
+            if f"tables/{name}.json" not in present:
+                client.log_table(run_id, table, f"tables/{name}.json")
 
 
 @contextmanager
@@ -161,6 +139,11 @@ class Tracker:
             self.experiment = self.client.create_experiment(experiment, artifact_location=place)
         else:
             self.experiment = found.experiment_id
+        self.place = f"#/experiments/{self.experiment}/runs"
+        held = found.tags if found else {}
+        for name, value in experiment_tags(experiment, dataset["source"], self.place).items():
+            if name not in held:  # what somebody wrote there stays
+                self.client.set_experiment_tag(self.experiment, name, value)
         source = json.dumps({"source": dataset["source"]})
         self.dataset = DatasetInput(
             Dataset(dataset["name"], dataset["digest"][:36], "local", source),
@@ -184,51 +167,62 @@ class Tracker:
         Returns:
             The ids: experiment, content, parent, and runs (by key).
         """
-        found = self.runs(content=content, kind=parent.kind)
-        run = found[0] if found else self._start(parent, {"content": content})
+        found = self._logged(parent, content)
+        hashes = json.dumps({"content": content, **parent.hashes})
+        run = found or self._start(parent, {"hashes": hashes}, int(time.time() * 1000))
         nested = {child.data.tags["key"]: child for child in self.runs(**{PARENT: run.info.run_id})} if found else {}
         shared = {name: value for name, value in parent.tags.items() if name not in OWN} | {PARENT: run.info.run_id}
+        page = f"{self.place}/{run.info.run_id}/artifacts/report/index.html"
         if run.info.status != FINISHED:
             # Threads that log a data set that the store doesn't know yet would each make it.
             self.client.log_inputs(run.info.run_id, [self.dataset])
 
-        def child(record: RunRecord) -> str:
+        def child(numbered: tuple[int, RunRecord]) -> str:
+            at, record = numbered
             made = nested.get(record.key)
             if made is None or made.info.status != FINISHED:
-                made = made or self._start(record, shared)
-                self._finish(record, made)
+                # The UI shows the latest first: the benchmark, then its runs in their order.
+                made = made or self._start(record, shared, run.info.start_time - at)
+                self._finish(record, made, page)
             return made.info.run_id
 
-        ids = dict(self._each(child, list(children)))
+        records = list(children)
+        ids = dict(zip((record.key for record in records), self._each(child, records), strict=True))
         if run.info.status != FINISHED:
-            self._finish(parent, run)
+            log_tables(self.client, run.info.run_id, parent.tables)
+            self._finish(parent, run, page)
         return {"experiment": self.experiment, "content": content, "parent": run.info.run_id, "runs": ids}
 
-    def _each(self, log: Callable[[RunRecord], str], records: list[RunRecord]) -> Iterator[tuple[str, str]]:
-        """Key and run of each record, logged by several threads. After an error nothing more is begun."""
+    def _logged(self, parent: RunRecord, content: str) -> Run | None:
+        """The run of a benchmark whose results have this digest."""
+        query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{parent.kind}'"
+        return next(iter(self.client.search_runs([self.experiment], query, max_results=1)), None)
+
+    def _each(self, log: Callable[[tuple[int, RunRecord]], str], records: list[RunRecord]) -> Iterator[str]:
+        """The run of each record (its place from 1, itself), by several threads. After an error none is begun."""
         pool = ThreadPoolExecutor(1 if self.uri.startswith("sqlite:") else THREADS)
         failed = threading.Event()
 
-        def unless_failed(record: RunRecord) -> str:
+        def unless_failed(numbered: tuple[int, RunRecord]) -> str:
             try:
-                return "" if failed.is_set() else log(record)
+                return "" if failed.is_set() else log(numbered)
             except BaseException:
                 failed.set()
                 raise
 
         try:
-            done = progress(pool.map(unless_failed, records), total=len(records), desc="track", unit="run")
-            yield from zip((record.key for record in records), done, strict=True)
+            runs = pool.map(unless_failed, enumerate(records, start=1))
+            yield from progress(runs, total=len(records), desc="track", unit="run")
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _start(self, record: RunRecord, tags: Mapping[str, str]) -> Run:
-        """Makes a run that can be found again by its tags, whatever happens next."""
+    def _start(self, record: RunRecord, tags: Mapping[str, str], at: int) -> Run:
+        """Makes a run that can be found again by its tags, whatever happens next. It starts ``at`` milliseconds."""
         tags = {**tags, **record.tags, "key": record.key, "kind": record.kind}
-        name = record.key.partition("/")[2] or record.key
-        return self.client.create_run(self.experiment, int(time.time() * 1000), tags, name)
+        tags.pop(NOTE, None)  # told when it is finished: it names the benchmark's run
+        return self.client.create_run(self.experiment, at, tags, record.name or record.key.partition("/")[2])
 
-    def _finish(self, record: RunRecord, run: Run) -> None:
+    def _finish(self, record: RunRecord, run: Run, page: str) -> None:
         """Logs all of a record. The run's start is the time of every metric: logged again, they are the same ones."""
         at, run_id = run.info.start_time, run.info.run_id
         with self._drawing:  # Matplotlib draws in one thread at a time
@@ -240,10 +234,10 @@ class Tracker:
                     Path(folder, name).write_bytes(data)
                 # The client would read the whole run to find this place.
                 get_artifact_repository(run.info.artifact_uri, tracking_uri=self.uri).log_artifacts(folder)
-        metrics = [Metric(name, value, at, 0) for name, value in record.metrics.items()]
+        metrics = [Metric(name, value, at, 0) for name, value in (record.metrics | record.system).items()]
         params = [Param(name, value) for name, value in record.params.items()]
-        # A batch takes 100 params, and 1,000 entities in all.
-        for first in range(0, max(len(params), 1), 100):
-            self.client.log_batch(run_id, metrics if first == 0 else [], params[first : first + 100])
+        tags = [RunTag(NOTE, record.tags[NOTE].replace(PAGE, page))] if NOTE in record.tags else []
+        # One batch: it takes 100 params and 1,000 entities, a record has at most 60 of each (runs.MOST).
+        self.client.log_batch(run_id, metrics, params, tags)
         self.client.log_inputs(run_id, [self.dataset])
         self.client.set_terminated(run_id, FINISHED)

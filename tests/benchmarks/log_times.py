@@ -31,7 +31,7 @@ ARMS = 2  # beside the grid, each with every factor
 def benchmark(root: Path, count: int) -> tuple[Params, Layout]:
     """A benchmark of ``count`` edits below ``root``, a multiple of FACTORS."""
     taus = [number / 8 for number in range(count // FACTORS - ARMS)]
-    factors = [1.0, 1.5, *(2 + number / 8 for number in range(FACTORS - 2))]
+    factors = [1.0, 1.5, *(2 + number / 20 for number in range(FACTORS - 2))]  # params allow 0 to 4
     params = small_params("fer2013", taus=taus, factors=factors)
     layout = write_results(root, params)
     write_weights(layout)

@@ -16,7 +16,7 @@ from emobench.comparison.diff import compare, source
 from emobench.edits import predictions as answers
 from emobench.errors import UserError
 from emobench.reporting.results import Results
-from emobench.tracking.runs import run_files
+from emobench.tracking.benchmark_run import run_files
 from emobench.tracking.tracker import PARENT, Metric, MlflowClient, Param
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")

@@ -13,7 +13,10 @@ from emobench.reporting import tables
 from emobench.reporting.results import Results
 from emobench.stages import track
 from emobench.tracking import tracker as mlflow_log
-from emobench.tracking.runs import run_records
+from emobench.tracking.names import SHOWN
+from emobench.tracking.origin import git_tags, lock_digest
+from emobench.tracking.overview import NOTE, VIEW
+from emobench.tracking.runs import MOST, run_records
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
 
@@ -97,11 +100,74 @@ def test_parent_carries_params_answer_and_origin(logged):
     parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
     assert parent.data.params["dissect.soft_wpmi.top_k"] == "100"
     assert parent.data.metrics["clip_mean_auroc"] == 0.91
-    assert "the network gets" in parent.data.tags["mlflow.note.content"]
+    assert "the network gets" in parent.data.tags[NOTE]
     assert parent.data.tags["limited"] == "false"
     assert (parent.data.tags["network_precision"], parent.data.tags["clip_precision"]) == ("bfloat16", "float32")
-    assert parent.data.tags["dvc_lock"] == mlflow_log.lock_digest(layout.root)
+    assert json.loads(parent.data.tags["hashes"])["dvc_lock"] == lock_digest(layout.root)
     assert parent.data.tags["preset"] == "small"
+
+
+def test_the_experiment_opens_as_machine_learning_with_a_description_and_a_view(logged):
+    _, layout = logged
+    experiment = client_of(layout).get_experiment_by_name("small")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    address = f"#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={VIEW}"
+    assert f"]({address})" in experiment.tags[NOTE]
+    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{VIEW}"])
+    run = next(run for run in all_runs(layout) if "shown" in run.data.tags and run.data.tags["kind"] == "edit")
+    known = {f"metrics.`{name}`" for name in run.data.metrics} | {f"tags.`{name}`" for name in run.data.tags}
+    known |= {f"params.`{name}`" for name in ("arm", "tau", "factor")}
+    assert {view["orderByKey"], *view["selectedColumns"]} <= known
+
+
+def test_what_somebody_wrote_of_an_experiment_stays(small):
+    params, layout = small
+    client = client_of(layout)
+    made = client.create_experiment("small")
+    client.set_experiment_tag(made, NOTE, "mine")
+    dataset = {"name": "small", "digest": "0", "source": "drawn"}
+    mlflow_log.Tracker(f"sqlite:///{layout.root / 'mlflow.db'}", "small", dataset)
+    tags = client.get_experiment(made).tags
+    assert (tags[NOTE], tags["mlflow.experimentKind"]) == ("mine", "custom_model_development")
+
+
+def test_runs_are_few_numbers_under_names_that_differ_at_once(logged):
+    _, layout = logged
+    runs = sorted(all_runs(layout), key=lambda run: -run.info.start_time)
+    for run in runs:
+        assert len(run.data.metrics) <= MOST
+        assert len(run.data.params) <= MOST
+        assert not [name for name in run.data.metrics if name.startswith("audit_classes")]
+        assert not {"content", "dvc_lock", "git_commit", "dataset_sha256"} & run.data.tags.keys()
+    assert len({run.info.run_name[:SHOWN] for run in runs}) == len(runs)
+    # The UI shows the latest first: the benchmark, its baseline, the edits that count.
+    assert [run.data.tags["kind"] for run in runs[:3]] == ["benchmark", "baseline", "edit"]
+    assert runs[0].info.run_name.endswith("no evidence")
+    assert {"shown", "verdict"} <= runs[2].data.tags.keys()
+
+
+def test_notes_tell_the_verdict_and_lead_to_the_page(logged):
+    _, layout = logged
+    runs = {run.info.run_id: run for run in all_runs(layout)}
+    parent = next(run for run in runs.values() if run.data.tags["kind"] == "benchmark")
+    address = f"#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/index.html"
+    noted = [run.data.tags for run in runs.values() if run.data.tags["kind"] in ("benchmark", "edit")]
+    for tags in noted:
+        assert f"]({address})" in tags[NOTE]
+        assert tags[NOTE].startswith("**Verdict: no evidence.**") == ("verdict" in tags)
+    assert sum("Not judged" in tags[NOTE] for tags in noted) == len(noted) - sum("verdict" in tags for tags in noted)
+
+
+def test_long_tables_are_tables_of_mlflow(logged):
+    params, layout = logged
+    client, results = client_of(layout), Results(params, layout)
+    parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
+    shown = {table["path"] for table in json.loads(parent.data.tags["mlflow.loggedArtifacts"])}
+    assert shown == {f"tables/{name}.json" for name in ("params", "audit", "held_out", "verdicts", "edits", "layers")}
+    table = client.load_table(parent.info.experiment_id, "tables/layers.json", [parent.info.run_id])
+    assert table["num_units"].tolist() == results.layers["num_units"].tolist()
+    every = client.load_table(parent.info.experiment_id, "tables/params.json", [parent.info.run_id])
+    assert "clip.training.epochs" in set(every["name"])
 
 
 def test_protocol_and_verdict_stand_where_they_are_true(logged):
@@ -125,21 +191,21 @@ def test_protocol_and_verdict_stand_where_they_are_true(logged):
 
 
 def test_lock_digest_leaves_its_own_stage_out(tmp_path):
-    assert mlflow_log.lock_digest(tmp_path) is None
+    assert lock_digest(tmp_path) is None
     texts = ["{edit: {md5: a}}", "{edit: {md5: a}, track: {md5: b}}", "{edit: {md5: c}, track: {md5: b}}"]
     digests = []
     for text in texts:
         (tmp_path / "dvc.lock").write_text(f"stages: {text}\n")
-        digests.append(mlflow_log.lock_digest(tmp_path))
+        digests.append(lock_digest(tmp_path))
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_git_commit_and_changes(tmp_path):
-    assert mlflow_log.git_tags(tmp_path) == {}
+    assert git_tags(tmp_path) == {}
     for command in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
-    tags = mlflow_log.git_tags(tmp_path)
-    assert len(tags["git_commit"]) == 40
+    tags = git_tags(tmp_path)
+    assert len(tags["mlflow.source.git.commit"]) == 40
     assert tags["git_changed"] == "false"
 
 
