@@ -20,6 +20,7 @@ PACKAGE = ROOT / "emobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {
+        "contracts",
         "costs",
         "device",
         "doctor",

@@ -27,10 +27,11 @@ def test_independent_benchmarks_are_pooled_as_statsmodels_pools_them() -> None:
 def test_without_more_spread_than_luck_the_weights_are_those_of_fixed_effects() -> None:
     effects, variances = np.array([0.001, 0.0, 0.0005]), np.array([1e-4, 4e-4, 2e-4])
     ours = pooled(effects, np.diag(variances))
-    with pytest.warns(RuntimeWarning, match="invalid value"):  # it takes the root of its negative tau^2
+    with np.errstate(invalid="ignore"):  # it takes the root of its negative tau^2
         theirs = combine_effects(effects, variances, method_re="dl", use_t=True)
+        fixed = theirs.conf_int()[0]
     assert (ours.tau, theirs.tau2 < 0) == (0, True)
-    assert (ours.low, ours.high) == pytest.approx(theirs.conf_int()[0])
+    assert (ours.low, ours.high) == pytest.approx(fixed)
     assert (ours.new_low, ours.new_high) == (ours.low, ours.high)
 
 
