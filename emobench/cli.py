@@ -18,6 +18,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from emobench import __version__
 from emobench import costs as stage_costs
 from emobench.cli_inputs import JSON, found, layers, say, use, validate
+from emobench.cli_studies import study
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
@@ -112,7 +113,7 @@ for _name, _text in STAGES.items():
     main.add_command(_stage_command(_name, _text))
 
 
-for _command in (use, layers, validate):
+for _command in (use, layers, validate, study):
     main.add_command(_command)
 
 

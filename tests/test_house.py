@@ -49,13 +49,14 @@ FLOORS = [
     {"tracking"},
     {"stages", "comparison", "inputs"},
     {"cli_inputs"},
+    {"cli_studies"},
     {"cli"},
     {"__main__"},
 ]
 ALLOWED = {
     "mlflow": ["emobench/tracking/"],
     "matplotlib": ["emobench/reporting/figures/"],
-    "click": ["emobench/cli.py", "emobench/cli_inputs.py"],
+    "click": ["emobench/cli.py", "emobench/cli_inputs.py", "emobench/cli_studies.py"],
     "open_clip": ["emobench/concepts/"],
     "mediapipe": ["emobench/concepts/landmarks.py"],
     "dask": ["emobench/sweeps/cluster.py"],
