@@ -169,17 +169,21 @@ def _lines(
         row = pooled_row(every)
         lines += [
             f"Pooled over {row['benchmarks']} that change an answer: {row['points']:+.2f} points, "
-            f"{study.confidence:.0%} interval {row['low']:+.2f} to {row['high']:+.2f}; the next network's difference may "
-            f"lie from {row['new_low']:+.2f} to {row['new_high']:+.2f}. A gain of {study.margin:g} points is worth having."
+            f"{study.confidence:.0%} interval {row['low']:+.2f} to {row['high']:+.2f}; the next network's difference "
+            f"may lie from {row['new_low']:+.2f} to {row['new_high']:+.2f}. A gain of {study.margin:g} points is worth "
+            "having."
         ]
     shared = [f"{len(group)} on the images of {name}" for name, group in groups.items() if len(group) > 1]
     if shared:
+        ways = {"measured": every.measured, "the largest that gains and losses allow": every.bounded}
+        known = " and ".join(f"{count} {way}" for way, count in ways.items() if count) or "none needed"
         lines += [
-            f"Not independent: {', '.join(shared)}. Of the covariances of their differences {every.measured} are "
-            f"measured, {every.bounded} are the largest that gains and losses allow, so that the interval is rather "
-            "too wide. They say how networks differ, not how faces of another kind would."
+            f"Not independent: {', '.join(shared)}; covariances of their differences: {known}. What is bounded makes "
+            "the interval rather too wide. Networks on the same images say how networks differ, not what other faces "
+            "would show."
         ]
-    lines += [f"Not there: {name} ({why})." for name, why in claim["missing"].items()]
+    for reason in dict.fromkeys(claim["missing"].values()):
+        lines.append(f"Not there, {reason}: {', '.join(n for n, why in claim['missing'].items() if why == reason)}.")
     return [*lines, f"Contract of this study: {claim['contract']}."]
 
 

@@ -1,6 +1,7 @@
 """A benchmark's contract: what is in it, and that it stands before the test is read."""
 
 import dataclasses
+import shutil
 
 import edit_bench
 import pytest
@@ -14,9 +15,16 @@ from emobench.stages import compare, edit
 PARAMS = edit_bench.small_params()
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return edit_bench.write_benchmark(tmp_path_factory.mktemp("contract"))
+
+
 @pytest.fixture
-def layout(tmp_path):
-    return edit_bench.write_benchmark(tmp_path)
+def layout(written):
+    """The benchmark before anybody read its test."""
+    shutil.rmtree(written.reports, ignore_errors=True)
+    return written
 
 
 @pytest.mark.parametrize(("stage", "reader"), [(edit, "sweep_edits"), (compare, "read_ids")])
