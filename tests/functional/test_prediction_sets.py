@@ -19,7 +19,7 @@ SLOPES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.25, 0.0], [0.0, 0.0, 0.0]])
 
 def sets_of(images, seed, slopes=SLOPES):
     generator = torch.Generator().manual_seed(seed)
-    return prediction_sets(*drawn(images, seed, slopes), draws=200, confidence=0.9, generator=generator)
+    return prediction_sets(*drawn(images, seed, slopes), draws=100, confidence=0.9, generator=generator)
 
 
 def test_correlations_are_numpys_on_repeated_images_too() -> None:
@@ -44,7 +44,7 @@ def test_a_clear_unit_has_one_concept_and_an_empty_one_all() -> None:
 
 
 def test_more_images_say_more() -> None:
-    few, many = (torch.stack([sets_of(images, seed)[1].sum() for seed in range(5)]).sum() for images in (60, 3000))
+    few, many = (torch.stack([sets_of(images, seed)[1].sum() for seed in range(3)]).sum() for images in (60, 1500))
     assert many < few
 
 
@@ -52,8 +52,8 @@ def test_the_best_concept_is_in_the_set_as_often_as_is_said() -> None:
     """Unit 1's best concept leads by little: the case in which a set that is too small would miss it."""
     close = torch.tensor([[0.3, 0.3, 0.0], [0.2, 0.25, 0.0], [0.25, 0.28, 0.27]])
     best = torch.tensor([0, 1, 1])
-    held = [coverage(sets_of(120, seed, close), best) for seed in range(60)]
-    assert np.mean(held) > 0.9 - 2 * np.sqrt(0.9 * 0.1 / 180)
+    held = [coverage(sets_of(120, seed, close), best) for seed in range(20)]
+    assert np.mean(held) > 0.9 - 2 * np.sqrt(0.9 * 0.1 / 60)
 
 
 def test_what_does_not_fit() -> None:
