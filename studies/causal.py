@@ -1,7 +1,7 @@
 """Do units respond to what describes them, and how much does a description say? On drawn faces, where it is known.
 
 Run in the repository's root after `dvc repro` of a benchmark with drawn faces: `python studies/causal.py specificity`,
-`... sets`. Tables and figures go to reports/causal/<benchmark>/. No stage's output changes.
+`... sets`, `... baselines`. Tables and figures go to reports/causal/<benchmark>/. No stage's output changes.
 """
 
 from typing import Any
@@ -11,17 +11,21 @@ import numpy as np
 import pandas as pd
 import torch
 from causal_bench import Bench, bench
-from causal_figures import set_picture, specificity_picture
+from causal_figures import baseline_picture, set_picture, specificity_picture
 from torch import Tensor
 
 from emobench.faces.synthetic.pairs import Pairs, draw_pairs
+from emobench.functional.baselines import diff_means, directed, explained, like_units, sparse_explanations
 from emobench.functional.causal import own_rank, responses, specificity
+from emobench.functional.faithfulness import auprc, measured_evidence
 from emobench.functional.prediction_sets import correlations, coverage, prediction_sets
 from emobench.networks.record_folder import record_arrays
 
 PAIRS_SEED, SETS_SEED = 1001, 2001
 """Added to the benchmark's seed: none of its faces or draws is used again."""
 CONFIDENCE = 0.9
+NEAREST = 5
+"""A like unit is drawn from so many of its layer."""
 
 
 @click.group()
@@ -128,6 +132,66 @@ def sets(draws: int, probes: int, images: int) -> None:
     means = means.assign(coverage_lowest=lowest)
     run.write("sets", means, set_picture(means, CONFIDENCE))
     click.echo(means.round(3).to_string(index=False))
+
+
+@main.command()
+@click.option("--most", default=3, show_default=True, help="Concepts of a sparse explanation.")
+def baselines(most: int) -> None:
+    """Do descriptions beat a difference of means, a sparse linear explanation, and units that are merely alike?"""
+    run = bench()
+    probe = run.imageset.probe_rows(run.params.dissect.probe)
+    held = np.sort(np.concatenate([run.imageset.rows(name) for name in ("val", "test")]))
+    concepts, fitted = run.scores(probe)
+    seen = {"clip": (fitted, run.scores(held)[1]), "truth": (run.truth(probe, concepts), run.truth(held, concepts))}
+    rows = []
+    for network in run.networks:
+        tables = run.described(network)
+        for layer in run.layers:
+            on_probe, on_held = (run.activations(network, layer, part) for part in (probe, held))
+            at = torch.tensor([concepts.index(name) for name in tables[layer]["description"]])
+            row = {"network": network, "layer": layer} | detectors(on_probe, on_held, seen["truth"], tables[layer], at)
+            generator = torch.Generator().manual_seed(run.params.seed + SETS_SEED)
+            like = like_units(on_probe, nearest=NEAREST, generator=generator)
+            for source, pair in seen.items():
+                row |= {
+                    f"{name}_{source}": value for name, value in explanations(on_probe, on_held, pair, at, like, most)
+                }
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    run.write("baselines", table, baseline_picture(table, run.params.edit.layer))
+    click.echo(table.round(3).T.to_string())
+
+
+def detectors(
+    on_probe: Tensor, on_held: Tensor, truth: tuple[Tensor, Tensor], table: pd.DataFrame, at: Tensor
+) -> dict[str, float]:
+    """Mean AUPRC on held-out images over the concepts that describe a unit: what detects a concept best in a layer?
+
+    The direction of DiffMean, the unit that the concept describes best, the unit that detects it best on the probe, and
+    the share of images that have it, which is what chance gets.
+    """
+    known, judged = (measured_evidence(values) for values in truth)
+    directions = diff_means(on_probe, known.present, known.absent)
+    along = auprc(directed(on_held, directions, on_probe), judged).diagonal()
+    units, chosen = auprc(on_held, judged), auprc(on_probe, known).nan_to_num(-1).argmax(0)
+    similarity = torch.from_numpy(table["similarity"].to_numpy(np.float32))
+    there = [place for place in range(len(along)) if (at == place).any() and not along[place].isnan()]
+    best = [int(torch.where(at == place, similarity, -torch.inf).argmax()) for place in there]
+    share = (judged.present.sum(0) / (judged.present | judged.absent).sum(0))[there]
+    found = {"diff_mean": along[there], "described_unit": units[best, there], "best_unit": units[chosen[there], there]}
+    means = {f"auprc_{name}": values.mean().item() for name, values in (found | {"chance": share}).items()}
+    return {"concepts": len(there), **means}
+
+
+def explanations(
+    on_probe: Tensor, on_held: Tensor, scores: tuple[Tensor, Tensor], at: Tensor, like: Tensor, most: int
+) -> list[tuple[str, float]]:
+    """Mean correlation over units on held-out images: of a unit with its description, and with rivals of that."""
+    every = correlations(on_held, scores[1])
+    found = {"description": every.gather(1, at[:, None])[:, 0], "like_unit": every[like, at], "random": every.mean(1)}
+    for name, count in (("one_concept", 1), ("few_concepts", most)):
+        found[name] = explained(sparse_explanations(on_probe, scores[0], count), on_held, scores[1])
+    return [(name, values.mean().item()) for name, values in found.items()]
 
 
 if __name__ == "__main__":

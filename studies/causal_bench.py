@@ -61,14 +61,18 @@ class Bench:
         folder = self.layout.artifacts / FOLDERS[network]
         return load_activations(folder, layer, self.imageset.digest(), rows)
 
-    def descriptions(self, network: str, concepts: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
-        """Layer -> place of each unit's description among the concepts (units,)."""
+    def described(self, network: str) -> dict[str, pd.DataFrame]:
+        """Layer -> its units in order with description and similarity."""
         table = pd.read_parquet(self.layout.artifacts / f"{UNITS[network]}.parquet")
         asked = (table["concept_set"] == CONCEPT_SET) & (table["similarity_fn"] == self.params.edit.similarity_fn)
-        rows = table[asked].sort_values("unit")
+        rows = table.loc[asked, ["layer", "unit", "description", "similarity"]].sort_values("unit")
+        return {str(layer): group.reset_index(drop=True) for layer, group in rows.groupby("layer")}
+
+    def descriptions(self, network: str, concepts: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
+        """Layer -> place of each unit's description among the concepts (units,)."""
         return {
-            str(layer): torch.tensor([concepts.index(name) for name in group["description"]])
-            for layer, group in rows.groupby("layer")
+            layer: torch.tensor([concepts.index(name) for name in table["description"]])
+            for layer, table in self.described(network).items()
         }
 
     def scores(self, rows: np.ndarray) -> tuple[tuple[str, ...], torch.Tensor]:
@@ -81,7 +85,7 @@ class Bench:
     def truth(self, rows: np.ndarray, concepts: tuple[str, ...]) -> torch.Tensor:
         """What was drawn on each image (rows, concepts), from 0 to 1."""
         table = load_annotations(self.layout.data, self.imageset)
-        return torch.from_numpy(table.iloc[rows][list(concepts)].to_numpy(np.float32))
+        return torch.from_numpy(table.iloc[rows][list(concepts)].to_numpy(np.float32, copy=True))
 
     def write(self, name: str, table: pd.DataFrame, picture: Picture | None = None) -> None:
         """Writes a table, and its figure where there is one."""

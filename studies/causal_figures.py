@@ -39,3 +39,21 @@ def set_picture(table: pd.DataFrame, confidence: float) -> Picture:
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=2)
     return Picture("sets", figure, "", "Size and coverage of the sets of concepts that may be a unit's best, by layer.")
+
+
+@in_style
+def baseline_picture(table: pd.DataFrame, layer: str) -> Picture:
+    """Held-out correlation of units with their description and with its rivals, by layer of the trained network."""
+    figure, axes = new_axes(6.2, 4)
+    rows = table[table["network"] == "trained"]
+    lines = {"few_concepts": "few concepts (Lasso)", "one_concept": "one concept, by correlation"}
+    lines |= {"description": "description", "like_unit": "description, on a like unit"}
+    for number, (column, label) in enumerate(lines.items()):
+        axes.plot(range(len(rows)), rows[f"{column}_clip"], "o-", color=SERIES[number], markersize=4, label=label)
+    name_ticks(axes.xaxis, list(rows["layer"]), rotation=45, ha="right")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.axvline(list(rows["layer"]).index(layer), color=MUTED, linestyle=":", linewidth=1)
+    axes.set(ylabel="correlation on held-out images, mean over units")
+    axes.grid(axis="y")
+    figure.legend(loc="outside upper center", ncols=2)
+    return Picture("baselines", figure, "", "How well units agree with descriptions and with simpler explanations.")

@@ -19,6 +19,8 @@ from emobench.schema import Float, Mistakes, Str, parse, settings, within
 
 SHELF = "study"
 """Below reports/: where studies are written."""
+FEWEST = 3
+"""Benchmarks on the same images that are pooled for themselves too: of two, Student's interval says nothing."""
 
 
 @settings
@@ -125,7 +127,8 @@ def _members(study: Study, reports: Path) -> tuple[list[Member], dict[str, str]]
 def _answer(study: Study, members: list[Member], missing: dict[str, str], contract: str) -> Answer:
     said, groups = told(members), by_data(members)
     every = pool("all", members, study.confidence)
-    parts = [pool(f"images of {name}", group, study.confidence) for name, group in groups.items() if len(group) > 1]
+    large = {name: group for name, group in groups.items() if len(group) >= FEWEST}
+    parts = [pool(f"images of {name}", group, study.confidence) for name, group in large.items()]
     data = {member.name: name for name, group in groups.items() for member in group}
     weights = dict(zip([one.name for one in every.members], every.found.weights if every.found else [], strict=False))
     rows = [

@@ -1,6 +1,7 @@
 """Studies over reports that are written by hand: what is read, what is pooled, and what is said of the claim."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,12 @@ def test_a_study_writes_its_contract_first_and_the_same_files_again(reports, mon
     assert answer.claim["missing"] == {"four": "not run yet"}
     assert answer.claim["signs"] == {"up": 1, "down": 2, "even": 0}
     assert [row["images_of"] for row in answer.benchmarks] == ["one", "one", "three"]
-    assert [row["scope"] for row in answer.pools] == ["images of one", "all", "all, as if independent"]
+    assert [row["scope"] for row in answer.pools] == ["all", "all, as if independent"]
     assert sum(row["weight"] for row in answer.benchmarks) == pytest.approx(1)
     assert "2 on the images of one" in " ".join(answer.lines)
+    write_report(reports, "five", 5, 6)
+    assert run_study(study_of("one", "two", "five"), reports).pools[0]["scope"] == "images of one"
+    shutil.rmtree(folder)
     run_study(study, reports)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     later = run_study(study_of("one", "two", "three", margin=1.0), reports)
