@@ -97,8 +97,8 @@ def as_if_independent(members: Sequence[Member], confidence: float) -> tuple[flo
         result = combine_effects(effects, variances, method_re="dl", use_t=True)
         bounds = result.conf_int(alpha=1 - confidence)
     fixed = result.tau2 <= 0
-    mean = result.mean_effect_fe if fixed else result.mean_effect_re
-    return float(mean), *(float(value) for value in bounds[0 if fixed else 1])
+    mean, (low, high) = (result.mean_effect_fe, bounds[0]) if fixed else (result.mean_effect_re, bounds[1])
+    return float(mean), float(low), float(high)
 
 
 def signs(members: Sequence[Member]) -> dict[str, int]:
