@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
-from causal_bench import Bench, bench
+from causal_bench import FOLDERS, Bench, bench
 from causal_figures import baseline_picture, set_picture, specificity_picture
 from torch import Tensor
 
@@ -136,7 +136,8 @@ def sets(draws: int, probes: int, images: int) -> None:
 
 @main.command()
 @click.option("--most", default=3, show_default=True, help="Concepts of a sparse explanation.")
-def baselines(most: int) -> None:
+@click.option("--network", "networks", multiple=True, type=click.Choice(list(FOLDERS)), default=list(FOLDERS))
+def baselines(most: int, networks: tuple[str, ...]) -> None:
     """Do descriptions beat a difference of means, a sparse linear explanation, and units that are merely alike?"""
     run = bench()
     probe = run.imageset.probe_rows(run.params.dissect.probe)
@@ -144,7 +145,7 @@ def baselines(most: int) -> None:
     concepts, fitted = run.scores(probe)
     seen = {"clip": (fitted, run.scores(held)[1]), "truth": (run.truth(probe, concepts), run.truth(held, concepts))}
     rows = []
-    for network in run.networks:
+    for network in networks:
         tables = run.described(network)
         for layer in run.layers:
             on_probe, on_held = (run.activations(network, layer, part) for part in (probe, held))

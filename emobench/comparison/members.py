@@ -69,11 +69,11 @@ class Member:
 
     @cached_property
     def network(self) -> str:
-        """Its architecture, as its params say; empty where they don't lie beside the report."""
+        """Its architecture; empty where its params don't lie beside the report, or are an earlier version's."""
         for path in (self.folder / "params.yaml", self.root / "params.yaml"):
             values = _yaml(path) if path.is_file() else {}
-            if values.get("name") == self.name:
-                return str(values["network"]["architecture"])
+            if values.get("name") == self.name and "network" in values:
+                return str(values["network"].get("architecture", ""))
         return ""
 
     @property
