@@ -21,6 +21,7 @@ from emobench.cli_inputs import JSON, found, layers, say, use, validate
 from emobench.cli_results import diff, offline_plots, reference
 from emobench.cli_results import form_option as _form
 from emobench.cli_stages import StageCommand
+from emobench.cli_studies import study
 from emobench.cli_units import units
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
@@ -111,7 +112,7 @@ for _name, _text in STAGES.items():
     main.add_command(_stage_command(_name, _text))
 
 
-for _command in (use, layers, validate, units, diff, reference, offline_plots):
+for _command in (use, layers, validate, units, diff, reference, study, offline_plots):
     main.add_command(_command)
 
 

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "emobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {
+        "contracts",
         "costs",
         "device",
         "doctor",
@@ -50,6 +51,7 @@ FLOORS = [
     {"tracking"},
     {"stages", "comparison", "inputs", "library"},
     {"cli_inputs", "cli_results", "cli_stages", "cli_units"},
+    {"cli_studies"},
     {"cli"},
     {"__main__"},
 ]

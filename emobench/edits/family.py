@@ -19,6 +19,8 @@ PROTOCOLS = ("test", "test_noleaks", "val_test")
 """The image sets on which an edit is judged."""
 LEVEL = 0.05
 """Of significance: of Holm's p, and of the rank p among the random controls."""
+NLL_MARGIN = 0.002
+"""By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
 
 
 def best_index(accuracy: np.ndarray, nll: np.ndarray) -> int:

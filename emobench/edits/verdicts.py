@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.family import LEVEL, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family, may_improve
+from emobench.edits.family import LEVEL, NLL_MARGIN, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family, may_improve
 from emobench.edits.power import detectable
 from emobench.errors import UserError
 from emobench.functional.classification import probability_metrics
@@ -23,8 +23,6 @@ from emobench.progress import progress
 from emobench.settings.edit import Edit
 from emobench.settings.results import Compare
 
-NLL_MARGIN = 0.002
-"""By how much the NLL after temperature may rise, at the upper end of its interval, for an edit to count as better."""
 KEY = ["config_id", "arm", "selected_on", "images"]
 JUDGED = ["gains", "losses", "mcnemar_p", "holm_p", "verdict", "why", "accuracy"]
 JUDGED += ["control_p", "control_draws", "control_percentile", "detectable", "detectable_points"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emobench.edits.contract import contract_in_words
 from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
 from emobench.faces.sources import look_at
@@ -15,6 +16,7 @@ from emobench.inputs.concepts import FEWEST, annotated
 from emobench.inputs.foresight import power_in_words
 from emobench.inputs.network import network_in_words, picture_in_words
 from emobench.inputs.own_choices import check_concepts_of_edits, own_mistakes
+from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.params import NONE, Params
 from emobench.vocabulary import is_file, set_label
@@ -83,6 +85,9 @@ def try_inputs(params: Params, root: Path) -> Findings:
     if "clip.input" not in lacking:
         with found.attempt():
             found.said += _tried_clip(params, root, raw)
+    with found.attempt():
+        if words := contract_in_words(params, Layout(params.name, root)):
+            found.said.append(f"contract: {words}")
     return found
 
 

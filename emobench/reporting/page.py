@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from emobench import __version__
+from emobench.edits.contract import contract_in_words
 from emobench.reporting import about, concept_tables, edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
 from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
@@ -138,7 +139,7 @@ def _table_sections(results: Results) -> list[Section]:
     return [
         Section("training", "The network", about_network, ["network", "history"]),
         Section("tables", "Tables", [unmeasured_note(results)], [], every),
-        Section("about", "About this page", [], [], [about.provenance(results)]),
+        Section("about", "About this page", contract_notes(results), [], [about.provenance(results)]),
     ]
 
 
@@ -156,6 +157,12 @@ def clip_notes(clip: Mapping[str, Any]) -> list[str]:
         f"The CLIP behind the descriptions was trained with {seen} of the train images. That a description agrees "
         "with them is therefore not independent evidence that it is right."
     ]
+
+
+def contract_notes(results: Results) -> list[str]:
+    """Whether params, splits and rules are those under which the test images were first read; where that is noted."""
+    words = contract_in_words(results.params, results.layout)
+    return [f"Contract of params, splits and rules: {words}."] if words else []
 
 
 def unmeasured_note(results: Results) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from emobench.contracts import CHANGED
+from emobench.edits.contract import contract_in_words
 from emobench.edits.family import LEVEL
 from emobench.reporting import tables
 from emobench.reporting.published import PUBLISHED_EDIT_ACCURACY
@@ -49,7 +51,7 @@ def answer(results: Results) -> Answer:
     ]
     if results.paper_id is not None:
         more.append(paper_sentence(results, results.paper_id))
-    more.append(controls_sentence(results, verdict))
+    more += [controls_sentence(results, verdict), second_look(results)]
     on_test = results.verdicts[results.verdicts["images"] == "test"]
     lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
     return Answer(lead, [sentence for sentence in more if sentence], numbers)
@@ -138,6 +140,12 @@ def unseen(verdict: Mapping[str, Any], images: int) -> str:
         "images one network is right and the other wrong, and the test finds a gain among so many in 80 of 100 cases "
         f"from {verdict['detectable']:.0f} images on."
     )
+
+
+def second_look(results: Results) -> str:
+    """Says if params, splits or rules changed after the test was first read; empty where not, or not noted."""
+    words = contract_in_words(results.params, results.layout)
+    return f"Not a first look at these test images: contract {words}." if CHANGED in words else ""
 
 
 def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:

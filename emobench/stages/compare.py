@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from emobench.edits.contract import seal
 from emobench.edits.family import PAPER_ARM
 from emobench.edits.results_on_disk import read_configs, read_ids, read_logits, read_predictions
 from emobench.edits.verdicts import Predictions, summary, verdicts
@@ -22,6 +23,7 @@ GIVEN = (
 def run(params: Params, layout: Layout) -> None:
     """Writes the verdicts, the metrics and the grid of the published arm."""
     imageset, folder = load_imageset(layout.data), layout.artifacts
+    seal(params, layout, imageset)
     ids = read_ids(folder, imageset)
     rows, preds = np.array(ids.image_rows), read_predictions(folder, ids)
     logits = read_logits(folder, ids, len(imageset.classes))

@@ -3,6 +3,7 @@
 import shutil
 
 from emobench.device import pick_device
+from emobench.edits.contract import seal
 from emobench.edits.experiment import Sweep, sweep_edits
 from emobench.edits.exporting import edited_weights
 from emobench.edits.results_on_disk import IDS, PredictionIds, as_json, noted_digests
@@ -20,6 +21,7 @@ from emobench.vocabulary.card import load_vocabulary
 def run(params: Params, layout: Layout) -> None:
     """Writes the configurations with metrics and predictions, unit effects, what was searched, and the best on val."""
     imageset, edit = load_imageset(layout.data), params.edit
+    seal(params, layout, imageset)
     network = load_network(layout.models / "network").to(pick_device(params.device))
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
     made = {"images": imageset.digest(), "network": network.card.weights}

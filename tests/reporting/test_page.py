@@ -378,3 +378,14 @@ def test_null_is_drawn_with_the_similarities(results, pictures):
     low, high = bar.get_xdata()
     assert high == pytest.approx(null["quantiles"][95])
     assert low <= high
+
+
+def test_the_page_tells_of_a_second_look_at_the_test(results):
+    notes = html.contract_notes(results)
+    assert len(notes) == 1
+    assert "unchanged" in notes[0]
+    assert answer.second_look(results) == ""
+    changed = dataclasses.replace(results.params, seed=results.params.seed + 1)
+    later = Results(changed, results.layout)
+    assert "changed after its test was read: params.seed" in html.contract_notes(later)[0]
+    assert answer.second_look(later) in answer.answer(later).more
