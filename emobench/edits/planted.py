@@ -196,34 +196,3 @@ def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:
     images = SearchImages(ground.features[at], ground.labels[at], ground.copies[at])
     found, _ = search_edits(edit, ground.head, images, [ground.layer], edit.search.kinds, ground.units, seed=seed)
     return [one.configuration() for one in found]
-
-
-@torch.no_grad()
-def by_importance(ground: Ground) -> Tensor:
-    """The layer's units (units,), first those whose activation on val moves the logits most.
-
-    That is the standard deviation of the unit's output behind the ReLU, times the norm of its weights to the outputs.
-    """
-    first = ground.layers.get_submodule(ground.layers.names[0])
-    spread = F.relu(first(ground.features[ground.positions["val"]])).std(0)
-    return (spread * ground.layers.state_dict()[f"{ground.layers.names[1]}.weight"].norm(dim=0)).argsort(
-        descending=True, stable=True
-    )
-
-
-def with_random_labels(ground: Ground, rng: np.random.Generator) -> Ground:
-    """A null: every label drawn anew, any class as likely: whatever it answers, an edit is right as often as any."""
-    drawn = rng.integers(len(ground.head.classes), size=len(ground.labels))
-    return replace(ground, labels=torch.from_numpy(drawn))
-
-
-def with_shuffled_units(ground: Ground, edit: Edit, rng: np.random.Generator) -> Ground:
-    """A null: the layer's descriptions dealt out to its units at random, so that arms that go by them select at random.
-
-    The images keep their labels. What such an edit truly changes is what it would change with any rows.
-    """
-    own = ground.units["layer"] == ground.layer
-    rows = ground.units[own & (ground.units["concept_set"] == edit.concept_set)]
-    rows = rows[rows["similarity_fn"] == edit.similarity_fn].sort_values("unit", ignore_index=True)
-    dealt = rows.iloc[rng.permutation(len(rows))].assign(unit=rows["unit"].to_numpy())
-    return replace(ground, units=dealt.reset_index(drop=True))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
@@ -33,9 +34,9 @@ JUDGED += ("control_draws", "control_percentile", "detectable")
 Row = Mapping[str, Any]
 NOTE = "mlflow.note.content"
 """The tag whose Markdown MLflow's UI shows as the run's description."""
-OWN = (NOTE, "verdict", "protocol")
+OWN = (NOTE, "verdict", "protocol", f"{CROSS_FITTED}_verdict")
 """Tags of a benchmark's run that are not true of its nested runs."""
-PROTOCOLS = {"val": "honest", "paper": "paper"}
+PROTOCOLS = {"val": "honest", "paper": "paper", CROSS_FITTED: CROSS_FITTED}
 """By what selected an edit: honest is chosen on val and tested on test, paper is chosen by what was published."""
 
 
@@ -71,6 +72,10 @@ def benchmark_record(results: Results, note: str, tags: Mapping[str, str]) -> Ru
             metrics |= {f"{name}_{images}_accuracy": config["accuracy"] for images, config in every.items()}
     for name in ("audit", "clip", "held_out"):
         metrics |= {f"{name}_{key}": value for key, value in _flat(results.metrics(name), "_")}
+    for row in results.verdicts[results.verdicts["selected_on"] == CROSS_FITTED].to_dict("records"):
+        wanted = ("accuracy", "delta_accuracy", *JUDGED)
+        metrics |= {f"{CROSS_FITTED}_{name}": row[name] for name in wanted if name in row}
+        tags = {**tags, f"{CROSS_FITTED}_verdict": row["verdict"]}
     params = {name: str(value) for name, value in _flat(dataclasses.asdict(results.params), ".")}
     tags = {**tags, NOTE: note, "limited": str(results.limited).lower()}
     # Which one "auto" became on the machine that trained.
