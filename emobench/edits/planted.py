@@ -2,7 +2,7 @@
 
 Planted in is the network's last linear layer but one, so that what comes before it is computed once. Arms, searches,
 family, controls and verdicts are those of the stages edit and compare; only the image set is test alone. Controls
-are drawn for those edits only whose test is significant: of the others no control changes the verdict.
+are drawn for those edits only that are better by the test: of the others no control changes the verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -162,11 +162,8 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
     logits = bench.logits(configs)
     edits = bench.measured(configs, logits)
     members = family(edits.table, edit.paper)
-    telling = members[
-        members["config_id"].isin(
-            significant(ground, members, dict(zip(edits.config_ids, edits.predictions, strict=True)))
-        )
-    ]
+    better = improved(ground, members, dict(zip(edits.config_ids, edits.predictions, strict=True)))
+    telling = members[members["config_id"].isin(better)]
     controls, _ = run_controls(bench, accompanied(telling, configs), edits, logits[0], seed=seed)
     measured, names = joined([edits, *controls]), ["baseline", *dict.fromkeys(members["config_id"])]
     kept = logits[[edits.config_ids.index(name) for name in names]].numpy()
@@ -179,13 +176,15 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
     return Judged(found, {name: by_name[name] for name in names[1:]})
 
 
-def significant(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.ndarray]) -> set[str]:
-    """The members of a family that differ from the baseline on test by Holm's p below LEVEL."""
+def improved(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.ndarray]) -> set[str]:
+    """The members of a family that are better than the baseline on test by Holm's p below LEVEL."""
     at = ground.positions["test"]
     labels, names = ground.labels.numpy()[at], list(dict.fromkeys(members["config_id"]))
     before = answers["baseline"][at] == labels
-    p_values = holm([mcnemar(before, answers[name][at] == labels).p_value for name in names])
-    return {name for name, p in zip(names, p_values, strict=True) if p < LEVEL}
+    tests = [mcnemar(before, answers[name][at] == labels) for name in names]
+    p_values = holm([test.p_value for test in tests])
+    told = zip(names, p_values, tests, strict=True)
+    return {name for name, p, test in told if p < LEVEL and test.gains > test.losses}
 
 
 def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:
