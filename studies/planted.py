@@ -15,6 +15,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from emobench.edits.planted import Ground, ground_of, judge
 from emobench.edits.planting import AMONG, damaged_units, with_random_labels, with_shuffled_units
@@ -82,18 +83,25 @@ def of_nulls(params: Params, ground: Ground, draw: int) -> Iterator[pd.DataFrame
         yield found[KEPT].assign(null=null, draw=draw)
 
 
+def damaged_ground(
+    params: Params, ground: Ground, among: str, kind: str, share: float, draw: int
+) -> tuple[Ground, Tensor]:
+    """One planting: the damaged network, and which units are damaged."""
+    seed, count = params.seed + draw, max(1, round(share * len(ground.weight)))
+    rng = np.random.default_rng((seed, list(AMONG).index(among), KINDS.index(kind), round(1000 * share)))
+    units = damaged_units(ground, params.edit, among, count, rng)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    return ground.with_weight(damaged_rows(ground.weight, units, kind, generator=generator)), units
+
+
 def of_gains(params: Params, ground: Ground, among: str, kind: str, share: float, draw: int) -> pd.DataFrame:
     """What some damage costs on test, and the verdicts on the edits of the damaged network.
 
     The first row, of arm ``undone``, is the sound network against the damaged one: some edit provably gains as much.
     Where that is less than the test can tell, nothing is judged, for there is nothing that could be found.
     """
-    edit = dataclasses.replace(params.edit, controls=CONTROLS)
-    seed, count = params.seed + draw, max(1, round(share * len(ground.weight)))
-    rng = np.random.default_rng((seed, list(AMONG).index(among), KINDS.index(kind), round(1000 * share)))
-    units = damaged_units(ground, edit, among, count, rng)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    damaged = ground.with_weight(damaged_rows(ground.weight, units, kind, generator=generator))
+    edit, seed = dataclasses.replace(params.edit, controls=CONTROLS), params.seed + draw
+    damaged, units = damaged_ground(params, ground, among, kind, share, draw)
     undone = of_undoing(params, ground, damaged)
     tables = [pd.DataFrame([undone])]
     if undone["verdict"] == "significant":

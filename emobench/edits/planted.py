@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from emobench.edits.arms import configurations
 from emobench.edits.controls import accompanied
+from emobench.edits.cross_fitted import SEES_LABELS
 from emobench.edits.drawing import run_controls
 from emobench.edits.experiment import EFFECT_IMAGES, unit_effects
 from emobench.edits.family import LEVEL, family
@@ -152,11 +153,7 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
         compare: draws and confidence of the bootstrap.
         seed: of searches, controls and bootstrap.
     """
-    val, layer = torch.from_numpy(ground.positions["val"]), ground.layer
-    some = val[torch.linspace(0, len(val) - 1, min(EFFECT_IMAGES, len(val))).long()]
-    effects = unit_effects(ground.head, layer, ground.features[some], ground.labels[some], memory_gib=edit.memory_gib)
-    weight, bias, table = ground.weight, layer_bias(ground.head, layer), unit_table(edit, layer, ground.units)
-    target = Target(edit, layer, weight, bias, None, table, effects, ground.head.classes, ground.concepts)
+    target = target_of(ground, edit)
     configs = [*configurations(target), *_searched(ground, edit, seed)]
     bench = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {})
     logits = bench.logits(configs)
@@ -174,6 +171,30 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
     by_name = {one.config_id: one for one in configs}
     found = verdicts(measured.table, predictions, compare, edit, seed)
     return Judged(found, {name: by_name[name] for name in names[1:]})
+
+
+def target_of(ground: Ground, edit: Edit) -> Target:
+    """The layer with all that arms select by; the units are left out one by one only if an arm asks for it."""
+    val, layer = torch.from_numpy(ground.positions["val"]), ground.layer
+    some = val[torch.linspace(0, len(val) - 1, min(EFFECT_IMAGES, len(val))).long()]
+    effects = pd.DataFrame()
+    if SEES_LABELS in edit.arms:
+        effects = unit_effects(
+            ground.head, layer, ground.features[some], ground.labels[some], memory_gib=edit.memory_gib
+        )
+    weight, bias, table = ground.weight, layer_bias(ground.head, layer), unit_table(edit, layer, ground.units)
+    return Target(edit, layer, weight, bias, None, table, effects, ground.head.classes, ground.concepts)
+
+
+def answers_of(ground: Ground, edit: Edit) -> np.ndarray:
+    """What the baseline and then every configuration of the arms answers: (1 + configs, images) uint8.
+
+    Without searches, and without configurations that select no unit or all.
+    """
+    target = target_of(ground, edit)
+    configs = [one for one in configurations(target) if one.status == "ok"]
+    logits = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {}).logits(configs)
+    return logits.argmax(-1).numpy().astype(np.uint8)
 
 
 def improved(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.ndarray]) -> set[str]:
