@@ -9,12 +9,16 @@ from emobench.schema import Bool, Float, Int, Str, count, settings, within
 
 @settings
 class Drawn:
-    """How many synthetic faces, and how often their label is drawn anew."""
+    """How many synthetic faces, and how often their label is drawn anew.
+
+    ``shortcut``: the class that a mark goes with in train and val (see emobench.faces.synthetic.shortcut); empty: none.
+    """
 
     train: Annotated[Int, count(1, 10**7)]
     val: Annotated[Int, count(1, 10**7)]
     test: Annotated[Int, count(1, 10**7)]
     label_noise: Annotated[Float, within(0, 1)]
+    shortcut: Str
 
 
 @settings
