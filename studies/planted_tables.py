@@ -32,7 +32,7 @@ def null_table(nulls: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """By place, kind and size of damage: what undoing it gains, how often that can be told, and how often an edit is."""
+    """By place, kind and size of damage: what undoing it gains, how often that is told, and how often an edit is."""
     rows = []
     for (among, kind, share), table in gains.groupby(["among", "kind", "share"]):
         undone = table[table["arm"] == "undone"].set_index("draw")

@@ -15,6 +15,7 @@ from emobench.params import load_params
 from emobench.vocabulary import concept_set
 from emobench.vocabulary.class_names import BASIC
 
+ROOT = Path(__file__).parents[3]
 PRESETS = Path(emobench.__file__).parent / "presets"
 COUNTS = {"train": 40, "val": 20, "test": 60}
 
@@ -59,5 +60,5 @@ def test_params_ask_for_it() -> None:
 
 
 def test_the_preset_has_a_concept_for_it() -> None:
-    assert concept_set("marked") == (*concept_set("expressions"), MARK)
+    assert concept_set(str(ROOT / "concepts" / "marked.txt")) == (*concept_set("expressions"), MARK)
     assert BASIC.index(load_params(PRESETS / "shortcut.yaml").data.synthetic.shortcut) == 2
