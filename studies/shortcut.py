@@ -17,13 +17,13 @@ from emobench.edits.measuring import Bench
 from emobench.edits.planted import Ground, ground_of, target_of
 from emobench.edits.target import Target, unit_table
 from emobench.faces.imageset import ImageSet, load_imageset
-from emobench.faces.synthetic.shortcut import MARK
 from emobench.files import write_csv
 from emobench.functional.paired import mcnemar
 from emobench.layout import Layout
 from emobench.networks.sources import load_network
 from emobench.params import Params, load_params
 from emobench.stored_tables import read_table
+from emobench.vocabulary import MARK
 from emobench.vocabulary.card import load_vocabulary
 
 SEES = 0.8

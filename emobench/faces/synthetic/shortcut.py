@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from emobench.faces.synthetic.faces import SyntheticFaces
+from emobench.vocabulary import MARK
 
-MARK = "corner mark"
-"""The concept's name, in truth and vocabulary."""
 MARKED = 0.95
 """How many of the class's faces bear the mark in train and val; in test that many of the class's share of all faces."""
 CORNER = slice(4, 11)

@@ -10,9 +10,9 @@ import emobench
 from emobench.errors import UserError
 from emobench.faces.sources import source_images
 from emobench.faces.synthetic.faces import synthesize
-from emobench.faces.synthetic.shortcut import CORNER, MARK, MARKED, draw_marks, mark_pixels, with_shortcut
+from emobench.faces.synthetic.shortcut import CORNER, MARKED, draw_marks, mark_pixels, with_shortcut
 from emobench.params import load_params
-from emobench.vocabulary import concept_set
+from emobench.vocabulary import MARK, concept_set
 from emobench.vocabulary.class_names import BASIC
 
 ROOT = Path(__file__).parents[3]
