@@ -62,8 +62,8 @@ TABLES: dict[str, Table] = {
     "search": Table("edit", ("layers", "kind", "penalty", "exponent"), empty=True),
     "verdicts": Table(
         "compare", ("config_id", "images", "selected_on"), ("arm", "why"), ("mcnemar_p", "holm_p", "accuracy"), (),
-        {"images": SETS[1:], "verdict": ("improves", "harms", "no evidence", "not judged (no controls)"),
-         "selected_on": ("val", "paper")},
+        {"images": (*SETS[1:], "val_test_kept"), "selected_on": ("val", "paper", "cross_fitted"),
+         "verdict": ("improves", "harms", "no evidence", "not judged (no controls)")},
         empty=True,
     ),
     "history": Table("network", ("epoch",), (), ("train_loss", "val_loss", "val_accuracy", "lr"), empty=True),

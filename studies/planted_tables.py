@@ -1,4 +1,4 @@
-"""What the planted study found, in two small tables and a figure."""
+"""What the planted study found, in small tables and figures."""
 
 from pathlib import Path
 
@@ -32,20 +32,50 @@ def null_table(nulls: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """By kind and size of the damage: what undoing it gains, how often that can be told, and how often an edit is."""
+    """By place, kind and size of damage: what undoing it gains, how often that is told, and how often an edit is."""
     rows = []
-    for (kind, share), table in gains.groupby(["kind", "share"]):
+    for (among, kind, share), table in gains.groupby(["among", "kind", "share"]):
         undone = table[table["arm"] == "undone"].set_index("draw")
         edits = table[table["arm"] != "undone"]
         told = undone["verdict"] == "significant"
         improves = edits[edits["verdict"] == "improves"]
         found = told.index.isin(improves["draw"])
-        row = {"kind": kind, "share": share, "plantings": len(undone)} | shares(told, "can_be_told")
+        row = {"among": among, "kind": kind, "share": share, "plantings": len(undone)} | shares(told, "can_be_told")
         row |= shares(pd.Series(found), "improves")
         row |= {"net_images": (undone["gains"] - undone["losses"]).median()}
         row |= {"found": improves["found"].mean(), "others_moved": improves["others_moved"].mean()}
         rows.append(row | {"arms": ", ".join(improves["arm"].value_counts().index)})
     return pd.DataFrame(rows)
+
+
+def arm_table(gains: pd.DataFrame) -> pd.DataFrame:
+    """By arm, over the plantings of which the test can tell: how often it improves, what it harms, what it moves."""
+    edits = gains[(gains["arm"] != "undone") & (gains["selected_on"] == "val")]
+    rows = []
+    for arm, table in edits.groupby("arm", sort=False):
+        improves, harms = table["verdict"] == "improves", table["verdict"] == "harms"
+        better = (table["holm_p"] < LEVEL) & (table["gains"] > table["losses"])
+        row = {"arm": arm, "judged": len(table), "better_by_test": int(better.sum())}
+        row |= shares(improves, "improves") | shares(harms, "harms")
+        rows.append(row | dict(table.loc[improves, ["found", "others_moved"]].mean()))
+    return pd.DataFrame(rows)
+
+
+@in_style
+def gain_picture(gains: pd.DataFrame) -> Picture:
+    """The share of plantings in which an edit improves, by the share of damaged units; bars are 95 % intervals."""
+    figure, axes = new_axes(5.2, 4)
+    for number, ((among, kind), table) in enumerate(gain_table(gains).groupby(["among", "kind"])):
+        if table["improves"].any():
+            ends = np.abs(table[["improves_low", "improves_high"]].to_numpy().T - table["improves_share"].to_numpy())
+            axes.errorbar(
+                100 * table["share"], table["improves_share"], ends, color=SERIES[number % len(SERIES)], marker="o",
+                markersize=4, linewidth=1.2, capsize=2, label=f"{among}, {kind}",
+            )  # fmt: skip
+    axes.set(xlabel="damaged units, % of the layer", ylabel="share of plantings told to improve", ylim=(-0.02, 1.02))
+    axes.grid(color=GRID)
+    axes.legend(loc="upper left")
+    return Picture("gains", figure, "", "How often an edit of the damaged network is told to improve.")
 
 
 @in_style
@@ -65,13 +95,21 @@ def null_picture(nulls: pd.DataFrame) -> Picture:
 
 
 def write_summary(folder: Path) -> list[pd.DataFrame]:
-    """Writes the tables and the figure of what the folder has, and returns the tables."""
+    """Writes the tables and figures of what the folder has, and returns the tables."""
     tables = []
-    for name, summed in (("nulls", null_table), ("gains", gain_table)):
+    for name, kind, summed, picture in SUMMED:
         if (folder / f"{name}.csv").is_file():
-            tables.append(summed(pd.read_csv(folder / f"{name}.csv")))
-            write_csv(folder / f"{name}_summary.csv", tables[-1])
-    if (folder / "nulls.csv").is_file():
-        with replacing(folder / "nulls.svg") as temporary:
-            temporary.write_text(null_picture(pd.read_csv(folder / "nulls.csv")).svg)
+            table = pd.read_csv(folder / f"{name}.csv")
+            tables.append(summed(table))
+            write_csv(folder / f"{name}_{kind}.csv", tables[-1])
+            with replacing(folder / f"{name}.svg") as temporary:
+                temporary.write_text(picture(table).svg)
     return tables
+
+
+SUMMED = (
+    ("nulls", "summary", null_table, null_picture),
+    ("gains", "summary", gain_table, gain_picture),
+    ("gains", "arms", arm_table, gain_picture),
+)
+"""Table, what is made of it, how, and its figure."""

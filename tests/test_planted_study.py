@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
-from planted_tables import gain_table, null_table, write_summary
+from planted_tables import arm_table, gain_table, null_table, write_summary
 
 NULLS = pd.DataFrame(
     {
@@ -21,11 +21,14 @@ NULLS = pd.DataFrame(
 )
 GAINS = pd.DataFrame(
     {
+        "among": "random",
         "kind": "third",
         "share": 0.1,
         "draw": [0, 0, 0, 1],
         "arm": ["undone", "effect", "fdr", "undone"],
         "verdict": ["significant", "improves", "no evidence", "no evidence"],
+        "selected_on": [None, "val", "val", None],
+        "holm_p": [float("nan"), 0.001, 0.5, float("nan")],
         "gains": [30, 20, 5, 3],
         "losses": [2, 1, 5, 1],
         "found": [float("nan"), 0.75, 0.5, float("nan")],
@@ -48,11 +51,26 @@ def test_how_often_a_gain_is_found_that_is_there() -> None:
     assert (row["found"], row["others_moved"], row["arms"]) == (0.75, 0.25, "effect")
 
 
+def test_how_often_each_arm_finds_it() -> None:
+    effect, fdr = arm_table(GAINS).to_dict("records")
+    assert (effect["arm"], effect["judged"], effect["better_by_test"], effect["improves"]) == ("effect", 1, 1, 1)
+    assert (effect["found"], effect["others_moved"]) == (0.75, 0.25)
+    assert (fdr["arm"], fdr["better_by_test"], fdr["improves"], fdr["harms"]) == ("fdr", 0, 0, 0)
+
+
 def test_the_same_tables_give_the_same_files(tmp_path) -> None:
     NULLS.to_csv(tmp_path / "nulls.csv", index=False)
     GAINS.to_csv(tmp_path / "gains.csv", index=False)
-    assert len(write_summary(tmp_path)) == 2
+    assert len(write_summary(tmp_path)) == 3
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(first) == {"nulls.csv", "gains.csv", "nulls_summary.csv", "gains_summary.csv", "nulls.svg"}
+    assert set(first) == {
+        "nulls.csv",
+        "gains.csv",
+        "nulls_summary.csv",
+        "gains_summary.csv",
+        "gains_arms.csv",
+        "nulls.svg",
+        "gains.svg",
+    }
     write_summary(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first

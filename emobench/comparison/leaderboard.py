@@ -5,7 +5,7 @@ Differences are edited minus baseline on the same images, in points (hundredths)
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ BOUNDS = ("limited", "delta_points", "low_points", "high_points", "detectable_po
 LAST = ("holm_p", "verdict", "selected_on")
 LOWER_IS_BETTER = {"nll", "nll_t", "brier", "ece", "ece_t"}
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
+CROSS_FITTED = "cross_fitted"
+"""Name and protocol of what was chosen and judged by folds of val and test; it stands with the edits judged on test."""
 
 
 def leaderboard(
@@ -106,28 +108,34 @@ def _entries(name: str, folder: Path, images: str, sort: str) -> list[dict[str, 
             continue
         # On val, which chose the edits, nothing is tested.
         tested = next((row for row in judged if row["images"] == images), {})
-        entries.append(
-            {
-                "benchmark": name,
-                "limited": limited,
-                "config_id": config["config_id"],
-                "layer": (config.get("layer") or None) if judged else None,
-                "arm": config["arm"],
-                "edit": _short(config),
-                **{name: _number(config.get(name)) for name in ("tau", "factor", "accuracy", sort)},
-                "delta_points": _points(tested.get("delta_accuracy")),
-                "low_points": _points(tested.get("ci_low_accuracy")),
-                "high_points": _points(tested.get("ci_high_accuracy")),
-                "detectable_points": _number(tested.get("detectable_points")),
-                "holm_p": _number(tested.get("holm_p")),
-                "verdict": tested.get("verdict"),
-                "selected_on": ", ".join(dict.fromkeys(row["selected_on"] for row in judged)) or None,
-            }
-        )
+        selected = ", ".join(dict.fromkeys(row["selected_on"] for row in judged)) or None
+        layer = (config.get("layer") or None) if judged else None
+        shared = {"benchmark": name, "limited": limited, "layer": layer, "selected_on": selected}
+        entries.append(_entry(config, tested, sort) | shared)
+    for row in verdicts.get(CROSS_FITTED, []) if images == "test" else []:
+        layer = next((config.get("layer") or None for config in configs if config["arm"] != "baseline"), None)
+        shared = {"benchmark": name, "limited": limited, "layer": layer, "selected_on": CROSS_FITTED}
+        entries.append(_entry(row, row, sort) | shared)
     return entries
 
 
-def _short(config: dict[str, str]) -> str:
+def _entry(config: Mapping[str, str], tested: Mapping[str, str], sort: str) -> dict[str, Any]:
+    """What configs.csv says of one configuration, and verdicts.csv of its test."""
+    return {
+        "config_id": config["config_id"],
+        "arm": config["arm"],
+        "edit": _short(config),
+        **{name: _number(config.get(name)) for name in ("tau", "factor", "accuracy", sort)},
+        "delta_points": _points(tested.get("delta_accuracy")),
+        "low_points": _points(tested.get("ci_low_accuracy")),
+        "high_points": _points(tested.get("ci_high_accuracy")),
+        "detectable_points": _number(tested.get("detectable_points")),
+        "holm_p": _number(tested.get("holm_p")),
+        "verdict": tested.get("verdict"),
+    }
+
+
+def _short(config: Mapping[str, str]) -> str:
     """An edit in a few words: its arm, what it selects, what it does."""
     chosen = (config.get("criterion") or "").partition(":")[2]
     operation = config.get("operation") or "rows"

@@ -18,7 +18,7 @@ from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.registry import Registry
 from emobench.stored_tables import in_order, read_table
-from emobench.vocabulary import concept_set
+from emobench.vocabulary import MARK, concept_set
 from emobench.vocabulary.card import Vocabulary
 from emobench.vocabulary.reading import words
 
@@ -69,7 +69,7 @@ def _none(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
 
 @SOURCES.register("truth")
 def _truth(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -> dict[str, np.ndarray]:
-    """The values that the synthetic faces were drawn from."""
+    """The values that the synthetic faces were drawn from; the expressions, and the mark of a shortcut."""
     table = read_table(given) if given.is_file() else pd.DataFrame()
     if not set(EXPRESSIONS) <= set(table):
         raise UserError(
@@ -78,7 +78,7 @@ def _truth(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) 
         )
     if not np.array_equal(table["image_id"], imageset.index["image_id"]):
         raise UserError(f"{given} is not of these images; run the stage 'prepare' again")
-    return {concept: table[concept].to_numpy() for concept in EXPRESSIONS}
+    return {concept: table[concept].to_numpy() for concept in (*EXPRESSIONS, MARK) if concept in table}
 
 
 @SOURCES.register("landmarks")

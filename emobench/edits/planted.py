@@ -2,7 +2,7 @@
 
 Planted in is the network's last linear layer but one, so that what comes before it is computed once. Arms, searches,
 family, controls and verdicts are those of the stages edit and compare; only the image set is test alone. Controls
-are drawn for those edits only whose test is significant: of the others no control changes the verdict.
+are drawn for those edits only that are better by the test: of the others no control changes the verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from emobench.edits.arms import configurations
 from emobench.edits.controls import accompanied
+from emobench.edits.cross_fitted import SEES_LABELS
 from emobench.edits.drawing import run_controls
 from emobench.edits.experiment import EFFECT_IMAGES, unit_effects
 from emobench.edits.family import LEVEL, family
@@ -152,21 +153,14 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
         compare: draws and confidence of the bootstrap.
         seed: of searches, controls and bootstrap.
     """
-    val, layer = torch.from_numpy(ground.positions["val"]), ground.layer
-    some = val[torch.linspace(0, len(val) - 1, min(EFFECT_IMAGES, len(val))).long()]
-    effects = unit_effects(ground.head, layer, ground.features[some], ground.labels[some], memory_gib=edit.memory_gib)
-    weight, bias, table = ground.weight, layer_bias(ground.head, layer), unit_table(edit, layer, ground.units)
-    target = Target(edit, layer, weight, bias, None, table, effects, ground.head.classes, ground.concepts)
+    target = target_of(ground, edit)
     configs = [*configurations(target), *_searched(ground, edit, seed)]
     bench = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {})
     logits = bench.logits(configs)
     edits = bench.measured(configs, logits)
     members = family(edits.table, edit.paper)
-    telling = members[
-        members["config_id"].isin(
-            significant(ground, members, dict(zip(edits.config_ids, edits.predictions, strict=True)))
-        )
-    ]
+    better = improved(ground, members, dict(zip(edits.config_ids, edits.predictions, strict=True)))
+    telling = members[members["config_id"].isin(better)]
     controls, _ = run_controls(bench, accompanied(telling, configs), edits, logits[0], seed=seed)
     measured, names = joined([edits, *controls]), ["baseline", *dict.fromkeys(members["config_id"])]
     kept = logits[[edits.config_ids.index(name) for name in names]].numpy()
@@ -179,13 +173,39 @@ def judge(ground: Ground, edit: Edit, compare: Compare, *, seed: int) -> Judged:
     return Judged(found, {name: by_name[name] for name in names[1:]})
 
 
-def significant(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.ndarray]) -> set[str]:
-    """The members of a family that differ from the baseline on test by Holm's p below LEVEL."""
+def target_of(ground: Ground, edit: Edit) -> Target:
+    """The layer with all that arms select by; the units are left out one by one only if an arm asks for it."""
+    val, layer = torch.from_numpy(ground.positions["val"]), ground.layer
+    some = val[torch.linspace(0, len(val) - 1, min(EFFECT_IMAGES, len(val))).long()]
+    effects = pd.DataFrame()
+    if SEES_LABELS in edit.arms:
+        effects = unit_effects(
+            ground.head, layer, ground.features[some], ground.labels[some], memory_gib=edit.memory_gib
+        )
+    weight, bias, table = ground.weight, layer_bias(ground.head, layer), unit_table(edit, layer, ground.units)
+    return Target(edit, layer, weight, bias, None, table, effects, ground.head.classes, ground.concepts)
+
+
+def answers_of(ground: Ground, edit: Edit) -> np.ndarray:
+    """What the baseline and then every configuration of the arms answers: (1 + configs, images) uint8.
+
+    Without searches, and without configurations that select no unit or all.
+    """
+    target = target_of(ground, edit)
+    configs = [one for one in configurations(target) if one.status == "ok"]
+    logits = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {}).logits(configs)
+    return logits.argmax(-1).numpy().astype(np.uint8)
+
+
+def improved(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.ndarray]) -> set[str]:
+    """The members of a family that are better than the baseline on test by Holm's p below LEVEL."""
     at = ground.positions["test"]
     labels, names = ground.labels.numpy()[at], list(dict.fromkeys(members["config_id"]))
     before = answers["baseline"][at] == labels
-    p_values = holm([mcnemar(before, answers[name][at] == labels).p_value for name in names])
-    return {name for name, p in zip(names, p_values, strict=True) if p < LEVEL}
+    tests = [mcnemar(before, answers[name][at] == labels) for name in names]
+    p_values = holm([test.p_value for test in tests])
+    told = zip(names, p_values, tests, strict=True)
+    return {name for name, p, test in told if p < LEVEL and test.gains > test.losses}
 
 
 def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:
@@ -196,34 +216,3 @@ def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:
     images = SearchImages(ground.features[at], ground.labels[at], ground.copies[at])
     found, _ = search_edits(edit, ground.head, images, [ground.layer], edit.search.kinds, ground.units, seed=seed)
     return [one.configuration() for one in found]
-
-
-@torch.no_grad()
-def by_importance(ground: Ground) -> Tensor:
-    """The layer's units (units,), first those whose activation on val moves the logits most.
-
-    That is the standard deviation of the unit's output behind the ReLU, times the norm of its weights to the outputs.
-    """
-    first = ground.layers.get_submodule(ground.layers.names[0])
-    spread = F.relu(first(ground.features[ground.positions["val"]])).std(0)
-    return (spread * ground.layers.state_dict()[f"{ground.layers.names[1]}.weight"].norm(dim=0)).argsort(
-        descending=True, stable=True
-    )
-
-
-def with_random_labels(ground: Ground, rng: np.random.Generator) -> Ground:
-    """A null: every label drawn anew, any class as likely: whatever it answers, an edit is right as often as any."""
-    drawn = rng.integers(len(ground.head.classes), size=len(ground.labels))
-    return replace(ground, labels=torch.from_numpy(drawn))
-
-
-def with_shuffled_units(ground: Ground, edit: Edit, rng: np.random.Generator) -> Ground:
-    """A null: the layer's descriptions dealt out to its units at random, so that arms that go by them select at random.
-
-    The images keep their labels. What such an edit truly changes is what it would change with any rows.
-    """
-    own = ground.units["layer"] == ground.layer
-    rows = ground.units[own & (ground.units["concept_set"] == edit.concept_set)]
-    rows = rows[rows["similarity_fn"] == edit.similarity_fn].sort_values("unit", ignore_index=True)
-    dealt = rows.iloc[rng.permutation(len(rows))].assign(unit=rows["unit"].to_numpy())
-    return replace(ground, units=dealt.reset_index(drop=True))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from emobench.errors import UserError, unknown_name
 from emobench.faces.card import DatasetCard, check_images, images_digest, read_card
+from emobench.functional.linking import linked_parts
 from emobench.stored import existing, read_array
 from emobench.stored_tables import read_table
 from emobench.vocabulary import SPLITS
@@ -74,6 +75,20 @@ class ImageSet:
         leaks = self.index["leaks"].to_numpy(bool)
         both = np.sort(np.concatenate([self.rows("val", removed=True), self.rows("test", removed=True)]))
         return {"val": self.rows("val"), "test": test, "test_noleaks": test[~leaks[test]], "val_test": both}
+
+    def together(self) -> np.ndarray:
+        """Which images must not be parted (n,): the same number for exact and near copies, and for one subject's."""
+        index, own = self.index, np.arange(len(self.index))
+        place = pd.Series(own, index["image_id"])
+        links = [
+            index[name].map(place).fillna(pd.Series(own)).to_numpy(np.int64)
+            for name in ("duplicate_of", "near_duplicate_of")
+        ]
+        if "group" in index:
+            known = index["group"].fillna("").astype(str)
+            first = pd.Series(own).groupby(known.to_numpy()).transform("min").to_numpy()
+            links.append(np.where(known == "", own, first))
+        return linked_parts(*links)
 
     def digest(self) -> str:
         """Tells one image set from another. Read from the card, which was written with the pixels."""

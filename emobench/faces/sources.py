@@ -5,11 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from emobench.errors import unknown_name
 from emobench.faces.raw import RawImages
 from emobench.faces.readers import READERS
 from emobench.faces.readers.entries import Wanted
 from emobench.faces.splitting import with_splits
 from emobench.faces.synthetic.faces import synthesize
+from emobench.faces.synthetic.shortcut import with_shortcut
 from emobench.settings.data import Data, DrawnFaces, Faces, Fer2013
 from emobench.vocabulary import SPLITS
 from emobench.vocabulary.class_names import BASIC, stated_classes
@@ -70,5 +72,10 @@ def _synthetic(data: DrawnFaces, seed: int) -> tuple[RawImages, pd.DataFrame]:
     """Draws the synthetic faces of all splits."""
     splits = [split for split in SPLITS for _ in range(getattr(data.synthetic, split))]
     faces = synthesize(len(splits), seed, label_noise=data.synthetic.label_noise)
+    if name := data.synthetic.shortcut:
+        if name not in BASIC:
+            raise unknown_name("class in data.synthetic.shortcut:", name, BASIC)
+        ahead = len(splits) - data.synthetic.test
+        faces = with_shortcut(faces, BASIC.index(name), ahead, seed)
     ids = [f"synthetic/{row:06d}" for row in range(len(splits))]
     return RawImages(faces.images, ids, faces.labels, splits), faces.truth

@@ -4,12 +4,11 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from emobench.errors import UserError
 from emobench.faces.copies import exact_copies
 from emobench.faces.raw import RawImages, check_classes, missing_classes
+from emobench.functional.linking import linked_parts
 from emobench.vocabulary import SPLITS
 
 FOLDS = 10
@@ -98,12 +97,8 @@ def _folds(raw: RawImages, count: int, seed: int) -> np.ndarray:
 
 def _together(raw: RawImages) -> np.ndarray:
     """Number of the part that each image belongs to: of one subject, or copies, or linked by both (n,)."""
-    count = len(raw.images)
-    left, right = [np.arange(count)], [exact_copies(raw.images)]
+    links = [exact_copies(raw.images)]
     if raw.groups:
         first: dict[str, int] = {}
-        left.append(np.arange(count))
-        right.append(np.array([first.setdefault(name, k) if name else k for k, name in enumerate(raw.groups)]))
-    rows, columns = np.concatenate(left), np.concatenate(right)
-    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
-    return connected_components(links, directed=False)[1]
+        links.append(np.array([first.setdefault(name, k) if name else k for k, name in enumerate(raw.groups)]))
+    return linked_parts(*links)

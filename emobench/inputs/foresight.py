@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from emobench.edits.power import POWER, foresight, planned_family
 from emobench.faces.card import read_card
 from emobench.faces.raw import RawImages
@@ -26,31 +29,50 @@ def power_in_words(params: Params, raw: RawImages, root: Path) -> list[str]:
         f"{row.changed} answers ({row.share:.1%}) right or wrong"
         for row in seen.itertuples()
     ]
+    said += _folds_in_words(params, raw, root, table)
     blind = table.loc[table["detectable"].isna(), "changed"]
     if len(blind):
         said.append(f"power: no gain at all, where it turns only {blind.max()} answers right or wrong")
     return said
 
 
-def expected_images(params: Params, raw: RawImages, root: Path) -> int | None:
-    """How many test images there will be, before the audit takes some away; None where that is not known yet.
+def _folds_in_words(params: Params, raw: RawImages, root: Path, table: pd.DataFrame) -> list[str]:
+    """What judging val and test together, by one test, would see beyond test alone; nothing where that is no more."""
+    val, test = (expected_images(params, raw, root, split) for split in ("val", "test"))
+    both = (val or 0) + (test or 0)
+    beside = table.merge(foresight(both, 1), on="share", suffixes=("", "_both"))
+    more = beside[beside["detectable_points_both"] < beside["detectable_points"].fillna(np.inf)]
+    if more.empty:
+        return []
+    row, folds = more.iloc[0], params.compare.cross_fitting.folds
+    verb, how = ("sees", f"{folds} folds") if folds > 1 else ("would see", "set compare.cross_fitting.folds: 5")
+    alone = f"{row['detectable_points']:.2f}" if row["detectable"] == row["detectable"] else "none"
+    return [
+        f"power: protocol cross_fitted ({how}), one test of a choice on {both:,} val and test images, {verb} a gain of "
+        f"{row['detectable_points_both']:.2f} points where {row['share']:.1%} of the answers turn (on test: {alone})"
+    ]
+
+
+def expected_images(params: Params, raw: RawImages, root: Path, split: str = "test") -> int | None:
+    """How many images of a split there will be, before the audit takes some away; None where that is not known yet.
 
     Args:
         params: source and limit of the images.
         raw: what was read of them. Its counts say which splits are given; the others are made as by ``with_splits``.
         root: the repository, whose images as last prepared tell where the source wasn't counted.
+        split: val or test.
     """
     folder = Layout(params.name, root).data
     if params.data.source == "synthetic":
-        counts = {split: getattr(params.data.synthetic, split) for split in SPLITS}
+        counts = {name: getattr(params.data.synthetic, name) for name in SPLITS}
     elif raw.counts:
         counts = raw.counts
     else:
-        return read_card(folder).counts.get("test", 0) if (folder / "dataset.json").is_file() else None
-    total, missing = sum(counts.values()), [split for split in SPLITS if split not in counts]
+        return read_card(folder).counts.get(split, 0) if (folder / "dataset.json").is_file() else None
+    total, missing = sum(counts.values()), [name for name in SPLITS if name not in counts]
     if not missing:
-        test = counts["test"]
+        expected = counts[split]
     else:
         halved = len(missing) == 1 and "train" in counts
-        test = (total - counts["train"]) // 2 if halved else total // FOLDS
-    return round(test * min(1.0, params.data.limit / total)) if params.data.limit else test
+        expected = (total - counts["train"]) // 2 if halved else total // FOLDS
+    return round(expected * min(1.0, params.data.limit / total)) if params.data.limit else expected

@@ -8,6 +8,7 @@ import pandas as pd
 
 from emobench.contracts import CHANGED
 from emobench.edits.contract import contract_in_words
+from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.edits.family import LEVEL
 from emobench.reporting import tables
 from emobench.reporting.published import PUBLISHED_EDIT_ACCURACY
@@ -43,15 +44,16 @@ def answer(results: Results) -> Answer:
         (signed(points), f"points of difference; {interval}"),
         (f"p = {verdict['mcnemar_p']:.2g}", "exact McNemar test of the best edit"),
     ]
+    on_test = results.verdicts[results.verdicts["images"] == "test"]
     more = [
         f"The edit that did best on the validation images ({describe(edited)}): {signed(points)} points, "
         f"{verdict['gains']:.0f} images gained and {verdict['losses']:.0f} lost.",
-        luck(verdict, int(results.verdicts["config_id"].nunique())),
+        luck(verdict, int(on_test["config_id"].nunique())),
         unseen(verdict, count),
     ]
     if results.paper_id is not None:
         more.append(paper_sentence(results, results.paper_id))
-    more += [controls_sentence(results, verdict), second_look(results)]
+    more += [controls_sentence(results, verdict), folds_sentence(results), second_look(results)]
     on_test = results.verdicts[results.verdicts["images"] == "test"]
     lead = f"{conclusion(on_test, verdict)}: {measured}, with the best edit on validation {edited['accuracy']:.2%}."
     return Answer(lead, [sentence for sentence in more if sentence], numbers)
@@ -158,6 +160,21 @@ def controls_sentence(results: Results, verdict: Mapping[str, Any]) -> str:
         f"{worse:.0f} % do worse on test; "
         f"the best factor for all rows alike reaches {uniform:.2%}. "
         f"{results.evaluated:,} configurations were evaluated in all, most of them for controls."
+    )
+
+
+def folds_sentence(results: Results) -> str:
+    """What choosing by folds of val and test together gives, in words; nothing where it wasn't asked for."""
+    rows = results.verdicts[results.verdicts["selected_on"] == CROSS_FITTED]
+    if rows.empty:
+        return ""
+    row, ends = rows.iloc[0], ("delta", "ci_low", "ci_high")
+    points, low, high = (signed(100 * row[f"{end}_accuracy"]) for end in ends)
+    why = f" ({row['why']})" if row["why"] else ""
+    return (
+        "Chosen by folds of validation and test images together, each image judged by a choice that never saw it: "
+        f"{points} points ({low} to {high}), {row['gains']:.0f} images gained and {row['losses']:.0f} lost, "
+        f"p = {row['mcnemar_p']:.2g}. Verdict: {row['verdict']}{why}."
     )
 
 

@@ -16,12 +16,14 @@ class Drawn:
         val: validation images.
         test: test images.
         label_noise: share of the images whose label is drawn anew.
+        shortcut: the class that a mark goes with in train and val, none in test; empty for none.
     """
 
     train: Annotated[Int, count(1, 10**7)]
     val: Annotated[Int, count(1, 10**7)]
     test: Annotated[Int, count(1, 10**7)]
     label_noise: Annotated[Float, within(0, 1)]
+    shortcut: Str
 
 
 @settings

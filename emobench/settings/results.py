@@ -6,6 +6,17 @@ from emobench.schema import Bool, Float, Int, count, settings, within
 
 
 @settings
+class CrossFitting:
+    """Choosing and judging on val and test together (see emobench.edits.cross_fitted); ``folds`` below 2: not done.
+
+    ``draws``: of signs, for its p-value.
+    """
+
+    folds: Annotated[Int, count(0, 1000)]
+    draws: Annotated[Int, count(100, 10**7)]
+
+
+@settings
 class Compare:
     """Statistics of the comparison with the baseline.
 
@@ -16,6 +27,7 @@ class Compare:
 
     bootstrap_draws: Annotated[Int, count(100, 10**7)]
     confidence: Annotated[Float, within(0.5, 0.999)]
+    cross_fitting: CrossFitting
 
 
 @settings

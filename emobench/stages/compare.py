@@ -1,8 +1,10 @@
 """Stage compare: is the edit that did best on val better than the baseline, on images that did not choose it?"""
 
 import numpy as np
+import pandas as pd
 
 from emobench.edits.contract import seal
+from emobench.edits.cross_fitted import cross_fitted_verdict
 from emobench.edits.family import PAPER_ARM
 from emobench.edits.results_on_disk import read_configs, read_ids, read_logits, read_predictions
 from emobench.edits.verdicts import Predictions, summary, verdicts
@@ -31,7 +33,10 @@ def run(params: Params, layout: Layout) -> None:
     labels = imageset.labels[rows]
     predictions = Predictions(ids.config_ids, preds, ids.logit_ids, logits, labels, positions, imageset.classes)
     configs = read_configs(folder, imageset, ids, preds)
-    table = verdicts(configs, predictions, params.compare, params.edit, params.seed)
+    options = (params.compare, params.edit, params.seed)
+    table = verdicts(configs, predictions, *options)
+    folded = cross_fitted_verdict(configs, predictions, imageset.together()[rows], *options)
+    table = pd.concat([table, folded], ignore_index=True) if len(folded) else table
     write_parquet(folder / "verdicts.parquet", table, {"images": imageset.digest()})
     metrics = {"limited": int(params.data.limit > 0), "evaluated": ids.evaluated, **summary(configs, table)}
     write_json(layout.reports / "compare.json", metrics)

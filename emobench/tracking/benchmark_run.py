@@ -12,11 +12,12 @@ import pandas as pd
 import yaml
 
 from emobench import costs
+from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.results import Results
 from emobench.tracking.overview import NOTE
-from emobench.tracking.runs import MOST, RunRecord, at_most, numbers_of, protocol
+from emobench.tracking.runs import JUDGED, MOST, RunRecord, at_most, numbers_of, protocol
 
 AUDIT = ("images_total", "images_train", "images_val", "images_test", "removed_total", "leaks_total")
 AUDIT += ("conflict_images", "near_copies_total")
@@ -42,6 +43,8 @@ def benchmark_record(
     # Which one "auto" became on the machine that trained.
     tags |= {f"{name}_precision": results.precision(name) for name in ("network", "clip")}
     tags["protocol"] = protocol(results.verdicts["selected_on"].unique())
+    for row in _folded(results):
+        tags[f"{CROSS_FITTED}_verdict"] = row["verdict"]
     if results.chosen_id is not None:
         tags["verdict"] = tables.verdict_of(results, results.chosen_id)["verdict"]
     pages = [results.layout.reports / name for name in ("index.html", "atlas.html")]
@@ -83,10 +86,18 @@ def _metrics(results: Results) -> dict[str, Any]:
             metrics |= {f"{name}_{images}_accuracy": config["accuracy"] for images, config in every.items()}
     on_test = results.verdicts[results.verdicts["images"] == "test"]
     metrics |= {f"verdicts_{name.replace(' ', '_')}": int((on_test["verdict"] == name).sum()) for name in VERDICTS}
+    wanted = ("accuracy", "delta_accuracy", *JUDGED)
+    metrics |= {f"{CROSS_FITTED}_{name}": row[name] for row in _folded(results) for name in wanted if name in row}
     metrics |= {f"clip_{key}": value for key, value in _flat(results.metrics("clip"), "_") if key != "limited"}
     audit = dict(_flat(results.metrics("audit"), "_"))
     metrics |= {f"audit_{key}": audit[key] for key in AUDIT if key in audit}
     return metrics | {f"held_out_{key}": value for key, value in _flat(results.metrics("held_out"), "_")}
+
+
+def _folded(results: Results) -> list[dict[str, Any]]:
+    """The verdict on what was chosen and judged by folds, where params ask for it."""
+    rows: list[dict[str, Any]] = results.verdicts[results.verdicts["selected_on"] == CROSS_FITTED].to_dict("records")
+    return rows
 
 
 def _system(results: Results) -> dict[str, float]:

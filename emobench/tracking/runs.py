@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
 from emobench.reporting.results import Results
@@ -30,7 +31,16 @@ JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_
 JUDGED += ("control_draws", "control_percentile", "detectable")
 """What a verdict adds; the rest of it is in the page's tables."""
 Row = Mapping[str, Any]
-OWN = (NOTE, "verdict", "protocol", "git_changed", "network_precision", "clip_precision", "mlflow.source.git.commit")
+OWN = (
+    NOTE,
+    "verdict",
+    "protocol",
+    f"{CROSS_FITTED}_verdict",
+    "git_changed",
+    "network_precision",
+    "clip_precision",
+    "mlflow.source.git.commit",
+)
 """Tags of a benchmark's run that its nested runs don't repeat, or that are not true of them."""
 MOST = 60
 """Metrics, and params, of a run: more nobody finds his way in, and each costs time. The rest stands in tables."""
@@ -39,7 +49,7 @@ UNTRAINED += ("clip_auprc_described", "measured_auprc_described", "truth_top1", 
 """What is logged of the untrained twin of a layer."""
 TRIED = ("gains", "losses", "mcnemar_p", "holm_p")
 """What is logged of a verdict on other images than test."""
-PROTOCOLS = {"val": "honest", "paper": "paper"}
+PROTOCOLS = {"val": "honest", "paper": "paper", CROSS_FITTED: CROSS_FITTED}
 """By what selected an edit: honest is chosen on val and tested on test, paper is chosen by what was published."""
 
 

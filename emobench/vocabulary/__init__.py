@@ -17,6 +17,8 @@ FOLDER = Path(__file__).parent
 SPLITS = ("train", "val", "test")
 EMOTIONS = "emotions"
 """The concept set that is the classes of the data."""
+MARK = "corner mark"
+"""The concept that drawn faces with a shortcut bear (see emobench.faces.synthetic.shortcut)."""
 OWN_FOLDER = Path("concepts")
 """Where the user's files lie: DVC watches this folder, so that a changed text is seen."""
 SUFFIXES = (".txt", ".csv")

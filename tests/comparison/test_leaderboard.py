@@ -49,6 +49,15 @@ def test_the_best_come_first_and_equal_ones_stay_in_order(folder) -> None:
     assert [row["limited"] for row in rows] == [False, False, True, False, True]
 
 
+def test_what_was_chosen_by_folds_stands_beside_the_edits(folder) -> None:
+    row = {"config_id": "cross_fitted", "arm": "cross_fitted", "selected_on": "cross_fitted", "images": "val_test_kept"}
+    small.write_verdicts(folder / "b", [{"config_id": small.CHOSEN}, row | {"accuracy": 0.99, "verdict": "improves"}])
+    first = leaderboard(folder, ["b"])[0][0]
+    assert (first["benchmark"], first["config_id"], first["accuracy"]) == ("b", "cross_fitted", 0.99)
+    assert (first["verdict"], first["selected_on"]) == ("improves", "cross_fitted")
+    assert ("b", "cross_fitted") not in names(leaderboard(folder, images="val_test")[0])
+
+
 def test_of_losses_the_lowest_is_best_and_what_is_missing_is_last(folder) -> None:
     rows, columns = leaderboard(folder, ["a"], sort="nll")
     assert names(rows) == [("a", "baseline"), ("a", small.PAPER), ("a", small.CHOSEN)]

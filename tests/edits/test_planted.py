@@ -9,15 +9,8 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from emobench.edits.planted import (
-    Ground,
-    Head,
-    by_importance,
-    ground_of,
-    judge,
-    with_random_labels,
-    with_shuffled_units,
-)
+from emobench.edits.planted import Ground, Head, answers_of, ground_of, judge
+from emobench.edits.planting import AMONG, by_importance, damaged_units, with_random_labels, with_shuffled_units
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.functional.planting import damaged_rows, found_share, restoring_scale
@@ -108,6 +101,32 @@ def test_shuffled_descriptions_are_the_same_ones_elsewhere() -> None:
 def test_the_most_important_units_come_first() -> None:
     sound = ground()
     assert by_importance(sound.with_weight(sound.weight * torch.linspace(1, 9, UNITS)[:, None]))[0] == UNITS - 1
+
+
+def test_damaged_units_are_drawn_where_they_are_asked_for() -> None:
+    sound = ground()
+    heavy = sound.with_weight(sound.weight * torch.linspace(1, 9, UNITS)[:, None])
+    drawn = {
+        among: damaged_units(heavy, EDIT, among, 5, np.random.default_rng(0)).tolist()
+        for among in ("random", "important", "described")
+    }
+    assert set(drawn) == set(AMONG)
+    assert all(units == sorted(set(units)) and len(units) == 5 for units in drawn.values())
+    assert set(drawn["important"]) <= set(by_importance(heavy)[:10].tolist())
+    assert not set(drawn["random"]) <= set(by_importance(heavy)[:10].tolist())
+    assert len({unit % CLASSES for unit in drawn["described"]}) == 1
+    with pytest.raises(UserError, match="7 units to damage among 6 described ones"):
+        damaged_units(sound, EDIT, "described", 7, np.random.default_rng(0))
+
+
+def test_answers_are_those_of_the_edits() -> None:
+    sound, edit = ground(), dataclasses.replace(EDIT, arms=["description"])
+    answers = answers_of(sound, edit)
+    assert answers.shape == (1 + CLASSES, VAL + TEST)
+    assert ((answers[0] == sound.labels.numpy())[sound.positions["test"]] == sound.right("test")).all()
+    row = judge(sound, edit, COMPARE, seed=0).verdicts.iloc[0]
+    right = (answers == sound.labels.numpy())[:, sound.positions["test"]].mean(1)
+    assert row["accuracy"] in right.tolist()
 
 
 def test_the_head_of_a_benchmark_answers_as_its_network(tmp_path) -> None:

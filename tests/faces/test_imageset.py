@@ -74,3 +74,12 @@ def test_the_digest_is_read_from_the_card_and_not_computed_again(tmp_path, monke
     expected = small().digest()
     monkeypatch.setattr("emobench.faces.imageset.images_digest", None)
     assert load_imageset(tmp_path).digest() == expected
+
+
+def test_copies_and_one_subjects_pictures_are_together() -> None:
+    near = [None, None, None, None, "i2", None]
+    parts = small(near_duplicate_of=near).together()
+    assert [set(np.flatnonzero(parts == part)) for part in dict.fromkeys(parts)] == [{0, 1, 5}, {2, 4}, {3}]
+    images = small(near_duplicate_of=near)
+    subjects = ImageSet(images.images, images.index.assign(group=["", "a", "", "b", "", "b"])).together()
+    assert [set(np.flatnonzero(subjects == part)) for part in dict.fromkeys(subjects)] == [{0, 1, 3, 5}, {2, 4}]

@@ -62,12 +62,19 @@ def test_the_words_are_those_of_the_table() -> None:
     assert "edits to judge; found in 80% of cases" in said[0]
     tested = int(said[0].split(" test images, ")[1].split()[0])
     table = foresight(drawn, tested).dropna()
-    assert len([line for line in said if "gain of" in line]) == len(table)
+    assert len([line for line in said if "power: a gain of" in line]) == len(table)
     for line, row in zip(said[1:], table.itertuples(), strict=False):
         assert (
             f"{row.detectable_points:.2f} points ({row.detectable:.0f} images), where an edit turns {row.changed}"
             in line
         )
+    (folds,) = (line for line in said if "cross_fitted" in line)
+    both = foresight(drawn + PARAMS.data.synthetic.val, 1).iloc[0].tolist()
+    assert f"(5 folds), one test of a choice on 3,000 val and test images, sees a gain of {both[3]:.2f} poi" in folds
+    off = dataclasses.replace(PARAMS.compare.cross_fitting, folds=0)
+    without = dataclasses.replace(PARAMS, compare=dataclasses.replace(PARAMS.compare, cross_fitting=off))
+    advised = power_in_words(without, raw_of({"train": 1}), Path())
+    assert any("(set compare.cross_fitting.folds: 5)" in line and "would see a gain" in line for line in advised)
     no_search = dataclasses.replace(PARAMS.edit.search, kinds=[], joint_kinds=[])
     no_arm = dataclasses.replace(PARAMS.edit, arms=[], search=no_search)
     assert power_in_words(dataclasses.replace(PARAMS, edit=no_arm), raw_of({"train": 1}), Path()) == []

@@ -54,7 +54,7 @@ def test_counts_and_p_values_come_from_the_predictions(layout, table):
     preds = np.load(layout.artifacts / "predictions.npy")
     ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
     place = {row: column for column, row in enumerate(ids["image_rows"])}
-    for row in table.itertuples():
+    for row in table[table.selected_on != "cross_fitted"].itertuples():
         at = imageset.evaluation_rows()[row.images]
         before, after = (
             [preds[ids["config_ids"].index(name), place[i]] == imageset.labels[i] for i in at]
@@ -89,6 +89,22 @@ def test_likelihood_is_compared_after_the_temperatures_of_val(layout, table):
             assert getattr(row, f"delta_{name}_t") == pytest.approx(delta, abs=1e-3)
             assert getattr(row, f"ci_low_{name}_t") <= delta + 1e-3
             assert getattr(row, f"ci_high_{name}_t") >= delta - 1e-3
+
+
+def test_choosing_by_folds_has_a_row_of_its_own(layout, table):
+    (row,) = table[table.selected_on == "cross_fitted"].to_dict("records")
+    sets = load_imageset(layout.data).evaluation_rows()
+    assert (row["config_id"], row["images"]) == ("cross_fitted", "val_test_kept")
+    both = len(sets["val"]) + len(sets["test"])
+    assert row["delta_accuracy"] == pytest.approx((row["gains"] - row["losses"]) / both)
+    off = dataclasses.replace(PARAMS.compare.cross_fitting, folds=0)
+    without = dataclasses.replace(PARAMS, compare=dataclasses.replace(PARAMS.compare, cross_fitting=off))
+    path = layout.artifacts / "verdicts.parquet"
+    before = path.read_bytes()
+    compare.run(without, layout)
+    again = pd.read_parquet(path)
+    path.write_bytes(before)
+    pd.testing.assert_frame_equal(again, table[table.selected_on != "cross_fitted"][again.columns])
 
 
 def test_metrics_and_plot(layout, table):
