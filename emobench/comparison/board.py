@@ -1,13 +1,15 @@
 """The leaderboard as people read it: a heading a benchmark over a table of 80 columns, or a table for a paper."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 WIDTH = 80
-GAP = 2
-"""Between columns."""
+GAP = "  "
+MARK = " *"
+NOTE = "* the paper's own edit"
 HEADS = ("edit", "accuracy", "points", "p, Holm", "verdict")
 NARROWEST = 16
 Row = Mapping[str, Any]
@@ -23,7 +25,8 @@ def by_benchmark(rows: Sequence[Row], metric: str | None = None) -> str:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["benchmark"], []).append(row)
-    return "\n\n".join(f"{_heading(group)}\n{_table(group, metric)}" for group in groups.values())
+    parts = [f"{_heading(group)}\n{_table(group, metric)}" for group in groups.values()]
+    return "\n\n".join([*parts, *([NOTE] if any(map(_published, rows)) else [])])
 
 
 def as_latex(rows: Sequence[Row], metric: str | None = None) -> str:
@@ -43,11 +46,20 @@ def _heading(group: Sequence[Row]) -> str:
 def _table(group: Sequence[Row], metric: str | None) -> str:
     """Cells as wide as they need but for the first, which is broken where the table would be too wide."""
     cells, heads = [_cells(row, metric) for row in group], _heads(metric)
-    needed = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    first = max(WIDTH - sum(needed[1:]) - GAP * (len(heads) - 1), NARROWEST)
-    kinds = ["left"] + ["right"] * (len(heads) - 2) + ["left"]
-    widths = [first] + [None] * (len(heads) - 1)
-    return tabulate(cells, heads, "simple", disable_numparse=True, colalign=kinds, maxcolwidths=widths)
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    widths[0] = min(widths[0], max(WIDTH - sum(widths[1:]) - len(GAP) * (len(heads) - 1), NARROWEST))
+    lines = [_line(heads, widths), GAP.join("-" * width for width in widths)]
+    for first, *others in cells:
+        start, *rest = textwrap.wrap(first, widths[0])
+        lines += [_line([start, *others], widths), *(f"  {part}" for part in rest)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Words to the left, which are the first and the last; numbers to the right."""
+    first, *numbers, last = zip(cells, widths, strict=True)
+    aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in numbers), last[0]]
+    return GAP.join(aligned).rstrip()
 
 
 def _heads(metric: str | None) -> list[str]:
@@ -57,9 +69,19 @@ def _heads(metric: str | None) -> list[str]:
 def _cells(row: Row, metric: str | None) -> list[str]:
     """Edit, accuracy, the metric, points with their interval, corrected p, verdict."""
     low, high, delta, p = (row[name] for name in ("low_points", "high_points", "delta_points", "holm_p"))
-    published = "paper's: " if "paper" in (row["selected_on"] or "") else ""
     interval = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
     more = [] if metric is None else ["" if row[metric] is None else f"{row[metric]:.4g}"]
     points = "" if delta is None else f"{delta:+.2f}{interval}"
     verdict = (row["verdict"] or "").partition(" (")[0]
-    return [published + row["edit"], f"{row['accuracy']:.2%}", *more, points, "" if p is None else f"{p:.2g}", verdict]
+    return [
+        row["edit"] + (MARK if _published(row) else ""),
+        f"{row['accuracy']:.2%}",
+        *more,
+        points,
+        "" if p is None else f"{p:.2g}",
+        verdict,
+    ]
+
+
+def _published(row: Row) -> bool:
+    return "paper" in (row["selected_on"] or "")

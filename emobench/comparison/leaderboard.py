@@ -141,7 +141,7 @@ def _short(config: Mapping[str, str]) -> str:
     operation = config.get("operation") or "rows"
     words = [config["arm"], chosen, operation.replace("_", "+") if operation != "rows" else ""]
     # A search has no factor: there it is the power that its scales were raised to.
-    times = "power " if config["arm"].startswith("search_") else "x"
+    times = "^" if config["arm"].startswith("search_") else "x"
     numbers = {"tau ": _number(config.get("tau")), times: _number(config.get("factor"))}
     words += [f"{name}{number:g}" for name, number in numbers.items() if number is not None]
     return " ".join(word for word in words if word)

@@ -36,7 +36,7 @@ def keep(root: Path, new: str, *, force: bool) -> list[str]:
         return []
     before = path.read_bytes()
     old, values = _values(before), _values(new.encode())
-    if old == values or _unedited(root, old):
+    if old == values or values is None or _unedited(root, old):
         return []
     if not force:
         told = "; ".join(changes(old, values)) if old is not None else "it is no YAML now"

@@ -72,8 +72,7 @@ class Dissector(BaseEstimator):
             UserError: shapes or names that don't fit, or values that are not finite.
         """
         if concepts is None:
-            named = isinstance(concept_scores, pd.DataFrame)
-            concepts = [str(name) for name in concept_scores.columns] if named else None
+            concepts = list(map(str, concept_scores.columns)) if isinstance(concept_scores, pd.DataFrame) else None
         values, scores = _tensor("activations", activations), _tensor("concept_scores", concept_scores)
         names = list(concepts) if concepts is not None else [f"concept {place}" for place in range(scores.shape[1])]
         _check(values, scores, names, labels)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from emobench.edits.target import choose_layer
+from emobench.edits.layer_choice import choose_layer
 from emobench.own_code import short_name
 from emobench.reporting.results import Results
 
