@@ -141,7 +141,12 @@ def _answer(study: Study, members: list[Member], missing: dict[str, str], contra
         pools.append({"scope": "all, as if independent", "benchmarks": len(every.members), **points})
     highest = 100 * every.found.high if every.found else None
     found = tier([name for name, _ in said], len(study.benchmarks), highest, study.margin)
-    claim = {"question": study.question, "edit": asdict(study.edit), "images": study.images, "tier": found}
+    claim: dict[str, Any] = {
+        "question": study.question,
+        "edit": asdict(study.edit),
+        "images": study.images,
+        "tier": found,
+    }
     claim |= {"rule": TIERS[found], "margin": study.margin, "listed": len(study.benchmarks), "missing": missing}
     claim |= {"told": {name: [one for one, _ in said].count(name) for name in ("improves", "harms", "no evidence")}}
     claim |= {"signs": signs(members), "pooled": pooled_row(every), "contract": contract}
@@ -150,7 +155,12 @@ def _answer(study: Study, members: list[Member], missing: dict[str, str], contra
 
 def _row(member: Member, data: str, said: str, p: float, weight: float | None) -> dict[str, Any]:
     own, (gains, losses) = member.verdict, member.counts
-    row = {"benchmark": member.name, "network": member.network, "images_of": data, "images": member.images}
+    row: dict[str, Any] = {
+        "benchmark": member.name,
+        "network": member.network,
+        "images_of": data,
+        "images": member.images,
+    }
     row |= {"config_id": own["config_id"], "gains": gains, "losses": losses, "points": 100 * own["delta_accuracy"]}
     row |= {"low": 100 * own["ci_low_accuracy"], "high": 100 * own["ci_high_accuracy"]}
     row |= {"detectable_points": own.get("detectable_points"), "mcnemar_p": own["mcnemar_p"], "study_p": p}
