@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 OWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages that lie beside docs/, and where they stand in the site."""
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)]*)?\))")
+_CODE = re.compile(r"(<pre[^>]*>(?:<span></span>)?<code)>")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 
 
@@ -40,11 +41,11 @@ def _placed(target: str, here: str) -> str:
 
 def on_page_content(html, page, config, files):
     """Formulas as MathML, which browsers draw without a script; code that may have to scroll can be reached by keys."""
-    return _MATH.sub(_drawn, html).replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
+    return _CODE.sub(r'\1 tabindex="0">', _MATH.sub(_drawn, html))
 
 
 def _drawn(found: re.Match) -> str:
     text = found[3].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").strip()
     block = found[2] == "["
     drawn = latex2mathml.converter.convert(text, display="block" if block else "inline")
-    return f'<div class="formula" tabindex="0" role="region" aria-label="Formula">{drawn}</div>' if block else drawn
+    return f'<div class="formula" tabindex="0">{drawn}</div>' if block else drawn

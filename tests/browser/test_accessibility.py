@@ -67,6 +67,9 @@ def test_the_atlas_has_no_violation_with_and_without_an_open_unit(visit, violati
 @pytest.mark.skipif(not SITE.is_dir(), reason="no site/ here: make docs")
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_documentation_has_no_violation_and_asks_the_network_for_nothing(visit, violations, view):
+    found = {}
     for name in PAGES:
-        page = visit((SITE / f"{name}.html").as_uri(), root=SITE.as_uri(), **VIEWS[view])
-        assert (name, violations(page)) == (name, [])
+        # own=False: from a file, axe's own look at the style sheets is refused, and said on the console.
+        page = visit((SITE / f"{name}.html").as_uri(), root=SITE.as_uri(), own=False, **VIEWS[view])
+        found[name] = violations(page)
+    assert found == dict.fromkeys(PAGES, [])
