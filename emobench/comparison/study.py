@@ -137,7 +137,7 @@ def _answer(study: Study, members: list[Member], missing: dict[str, str], contra
     ]
     pools = [pooled_row(one) for one in (*parts, every)]
     if (plain := as_if_independent(members, study.confidence)) is not None:
-        points = dict(zip(("points", "low", "high"), (100 * value for value in plain), strict=True))
+        points: dict[str, float] = dict(zip(("points", "low", "high"), (100 * value for value in plain), strict=True))
         pools.append({"scope": "all, as if independent", "benchmarks": len(every.members), **points})
     highest = 100 * every.found.high if every.found else None
     found = tier([name for name, _ in said], len(study.benchmarks), highest, study.margin)

@@ -105,19 +105,12 @@ def _judged(
     """The verdicts on one image set; ``chosen`` is configs.parquet on it, by config_id."""
     count, planned = len(predictions.positions[images]), edit.controls.draws
     named, rows = members["config_id"].tolist(), members.to_dict("records")
-    tests = [
-        _compared(predictions, name, images, options)
-        for name in progress(named, desc=f"compare on {images}", unit="edit")
-    ]
+    shown = progress(named, desc=f"compare on {images}", unit="edit")
+    tests = [_compared(predictions, name, images, options) for name in shown]
     ruled_out = [not may_improve(test["gains"], test["losses"], test["mcnemar_p"]) for test in tests]
     beside = [_beside_controls(chosen, *pair, count, planned) for pair in zip(rows, ruled_out, strict=True)]
-    parts = [
-        members.assign(images=images),
-        pd.DataFrame(tests),
-        pd.DataFrame(beside),
-        pd.DataFrame(_reliability(predictions, named, chosen["temperature"], images, options)),
-    ]
-    table = pd.concat(parts, axis=1)
+    reliability = _reliability(predictions, named, chosen["temperature"], images, options)
+    table = pd.concat([members.assign(images=images), *map(pd.DataFrame, (tests, beside, reliability))], axis=1)
     table["holm_p"] = _corrected(table)
     table = table.join(detectable(table, count))
     table[["verdict", "why"]] = [verdict(row) for row in table.to_dict("records")]

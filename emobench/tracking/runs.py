@@ -31,16 +31,8 @@ JUDGED = ("gains", "losses", "mcnemar_p", "holm_p", "ci_low_accuracy", "ci_high_
 JUDGED += ("control_draws", "control_percentile", "detectable")
 """What a verdict adds; the rest of it is in the page's tables."""
 Row = Mapping[str, Any]
-OWN = (
-    NOTE,
-    "verdict",
-    "protocol",
-    f"{CROSS_FITTED}_verdict",
-    "git_changed",
-    "network_precision",
-    "clip_precision",
-    "mlflow.source.git.commit",
-)
+OWN = (NOTE, "verdict", "protocol", f"{CROSS_FITTED}_verdict", "git_changed", "network_precision", "clip_precision")
+OWN += ("mlflow.source.git.commit",)
 """Tags of a benchmark's run that its nested runs don't repeat, or that are not true of them."""
 MOST = 60
 """Metrics, and params, of a run: more nobody finds his way in, and each costs time. The rest stands in tables."""
@@ -170,7 +162,7 @@ def _measured(results: Results, rows: list[Row], tested: list[Row], base: Mappin
     for row in tested:
         names = JUDGED if row["images"] == "test" else TRIED
         metrics |= {f"{row['images']}_{name}": row[name] for name in names if name in row}
-    of_classes = {}
+    of_classes: dict[str, float] = {}
     for row in (row for row in rows if row["images"] == "test"):
         of_classes |= {f"test_{name}": row[name] for name in by_class}
         of_classes |= {f"test_delta_{name}": row[name] - base["test"][name] for name in by_class}
