@@ -1,8 +1,9 @@
 """A shortcut that is known: are the units that see it found, does removing them help, and do the arms find that?
 
 Run in the repository's root after `emobench use shortcut` and `dvc repro compare`: `python studies/shortcut.py`. Of the
-stages it needs those up to dissect; what the arms found is told where compare has run. In the edited layer a unit truly sees the mark if its activation tells marked test faces
-from others, where the mark goes with no class. Results are kept in reports/planted/shortcut/.
+stages it needs those up to dissect; what the arms found is told where compare has run. In the edited layer a unit truly
+sees the mark if its activation tells marked test faces from others, where the mark goes with no class. Results are kept
+in reports/planted/shortcut/.
 """
 
 from pathlib import Path
