@@ -71,9 +71,7 @@ def groups(table: pd.DataFrame, effects: pd.DataFrame, sees: np.ndarray) -> dict
 
 def removed(ground: Ground, target: Target, masks: list[np.ndarray]) -> np.ndarray:
     """Which answers are right without some units (masks, images) bool; their outputs are replaced by 0."""
-    configs = [
-        target.selection("effect", torch.tensor(mask), None, operation="zero", divided=False) for mask in masks
-    ]
+    configs = [target.selection("effect", torch.tensor(mask), None, operation="zero", divided=False) for mask in masks]
     logits = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {}).logits(configs)
     return (logits.argmax(-1) == ground.labels).numpy()
 
