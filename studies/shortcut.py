@@ -1,8 +1,9 @@
 """A shortcut that is known: are the units that see it found, does removing them help, and do the arms find that?
 
-Run in the repository's root after `emobench use shortcut` and the stages up to compare (`dvc repro compare`):
-`python studies/shortcut.py`. In the edited layer a unit truly sees the mark if its activation tells marked test faces
-from others, where the mark goes with no class. Results are kept in reports/planted/shortcut/.
+Run in the repository's root after `emobench use shortcut` and `dvc repro compare`: `python studies/shortcut.py`. Of the
+stages it needs those up to dissect; what the arms found is told where compare has run. In the edited layer a unit truly
+sees the mark if its activation tells marked test faces from others, where the mark goes with no class. Results are kept
+in reports/planted/shortcut/.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from scipy.stats import rankdata
 
 from emobench.edits.measuring import Bench
 from emobench.edits.planted import Ground, ground_of, target_of
-from emobench.edits.target import Target, unit_table
+from emobench.edits.target import Target
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import write_csv
 from emobench.functional.paired import mcnemar
@@ -70,9 +71,7 @@ def groups(table: pd.DataFrame, effects: pd.DataFrame, sees: np.ndarray) -> dict
 
 def removed(ground: Ground, target: Target, masks: list[np.ndarray]) -> np.ndarray:
     """Which answers are right without some units (masks, images) bool; their outputs are replaced by 0."""
-    configs = [
-        target.selection("effect", torch.from_numpy(mask), None, operation="zero", divided=False) for mask in masks
-    ]
+    configs = [target.selection("effect", torch.tensor(mask), None, operation="zero", divided=False) for mask in masks]
     logits = Bench(ground.head, target, ground.features, ground.labels, ground.positions, {}).logits(configs)
     return (logits.argmax(-1) == ground.labels).numpy()
 
@@ -103,8 +102,8 @@ def edits_table(ground: Ground, target: Target, found: dict[str, np.ndarray], ma
     return pd.DataFrame(rows)
 
 
-def study(params: Params, layout: Layout, imageset: ImageSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of removals, and what the arms and searches of the benchmark itself found."""
+def study(params: Params, layout: Layout, imageset: ImageSet) -> pd.DataFrame:
+    """The table of removals."""
     units, network = read_table(layout.artifacts / "units.parquet"), load_network(layout.models / "network")
     concepts = load_vocabulary(layout.data).speaks(params.edit.concept_set)
     ground = ground_of(network, imageset, units, concepts)
@@ -112,14 +111,16 @@ def study(params: Params, layout: Layout, imageset: ImageSet) -> tuple[pd.DataFr
     marked = read_table(layout.data / "truth.parquet")[MARK].to_numpy()[rows] > 0
     activations = np.load(layout.artifacts / "activations" / f"{ground.layer}.npy", mmap_mode="r")[rows]
     test = ground.positions["test"]
-    effects = read_table(layout.artifacts / "unit_effects.parquet")
-    effects = effects[effects["layer"] == ground.layer].sort_values("unit", ignore_index=True)
-    table = unit_table(params.edit, ground.layer, units)
-    found = groups(table, effects, auroc(activations[test], marked[test]))
-    removals = edits_table(ground, target_of(ground, params.edit), found, marked)
-    verdicts = read_table(layout.artifacts / "verdicts.parquet")
+    target = target_of(ground, params.edit)
+    found = groups(target.units, target.effects, auroc(activations[test], marked[test]))
+    return edits_table(ground, target, found, marked)
+
+
+def arms_table(path: Path) -> pd.DataFrame:
+    """What the arms and searches of the benchmark itself found, on test and by folds."""
+    verdicts = read_table(path)
     shown = verdicts[verdicts["images"].isin(["test", "val_test_kept"])]
-    return removals, shown[[*JUDGED, *(["chosen"] if "chosen" in shown else [])]]
+    return shown[[*JUDGED, *(["chosen"] if "chosen" in shown else [])]]
 
 
 @click.command()
@@ -129,11 +130,14 @@ def main(folder: Path | None) -> None:
     params = load_params()
     layout = Layout(params.name)
     folder = folder or layout.reports.parent / "planted" / params.name
-    removals, verdicts = study(params, layout, load_imageset(layout.data))
+    removals = study(params, layout, load_imageset(layout.data))
     write_csv(folder / "removals.csv", removals)
-    write_csv(folder / "verdicts.csv", verdicts)
     click.echo(removals.T.to_string(header=False))
-    click.echo(verdicts.to_string(index=False))
+    path = layout.artifacts / "verdicts.parquet"
+    if path.is_file():
+        verdicts = arms_table(path)
+        write_csv(folder / "verdicts.csv", verdicts)
+        click.echo(verdicts.to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ search on val nor the arm ``effect``.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,9 +102,11 @@ def _intervals(
     predictions: Predictions, labels: np.ndarray, before: np.ndarray, after: np.ndarray, compare: Compare, seed: int
 ) -> dict[str, float]:
     """delta_*, ci_low_* and ci_high_* of what the choices answer; the interval takes the choices as given."""
-    target, base, edited = (torch.from_numpy(one.astype(np.int64)) for one in (labels, before, after))
-    options: dict[str, Any] = {"draws": compare.bootstrap_draws, "confidence": compare.confidence, "seed": seed}
-    intervals = paired_bootstrap(target, base, edited, class_names=predictions.classes, **options)
+    target, first, second = (torch.from_numpy(one.astype(np.int64)) for one in (labels, before, after))
+    intervals = paired_bootstrap(
+        target, first, second, draws=compare.bootstrap_draws, confidence=compare.confidence, seed=seed,
+        class_names=predictions.classes,
+    )  # fmt: skip
     ends = ("delta", "ci_low", "ci_high")
     return {f"{end}_{name}": value for name, one in intervals.items() for end, value in zip(ends, one, strict=True)}
 
