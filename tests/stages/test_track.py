@@ -121,7 +121,7 @@ def test_the_experiment_opens_as_machine_learning_with_a_description_and_a_view(
 
 
 def test_what_somebody_wrote_of_an_experiment_stays(small):
-    params, layout = small
+    _, layout = small
     client = client_of(layout)
     made = client.create_experiment("small")
     client.set_experiment_tag(made, NOTE, "mine")
