@@ -20,13 +20,14 @@ def edit_name(row: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
         row: of the configurations.
         usual: the benchmark's most frequent layer, concept set and similarity function: only others are told.
     """
-    kind, _, detail = str(row["criterion"] if pd.notna(row["criterion"]) else "").partition(":")
+    told = {name: value for name, value in row.items() if pd.notna(value)}
+    kind, _, detail = str(told.get("criterion", "")).partition(":")
     arm = str(row["arm"])
     searched = arm.startswith("search")
-    words = [str(row[place]) for place in PLACES if pd.notna(row[place]) and row[place] != usual[place]]
+    words = [str(told[place]) for place in PLACES if place in told and told[place] != usual.get(place)]
     words.append(f"{kind} {detail}" if searched else detail or arm)
-    words.append(OPERATIONS.get(row["operation"], str(row["operation"])))
-    words += [f"{sign}{row[key]:g}" for key, sign in (("tau", "tau"), ("factor", "x")) if pd.notna(row[key])]
+    words.append(OPERATIONS.get(told.get("operation"), str(told.get("operation", ""))))
+    words += [f"{sign}{told[key]:g}" for key, sign in (("tau", "tau"), ("factor", "x")) if key in told]
     if searched or detail:
         words.append(arm)
     return " ".join(filter(None, words))

@@ -73,7 +73,7 @@ def run_records(results: Results) -> list[RunRecord]:
     shown = {config_id: config_id for config_id in tested}
     shown |= {config_id: name for name, config_id in results.shown_edits().items()}
     shown[results.baseline_id] = "baseline"
-    usual = {place: results.configs[place].mode().get(0) for place in PLACES}
+    usual = {place: results.configs[place].mode().get(0) for place in PLACES if place in results.configs}
     records = [_classifier(results, configs.pop(results.baseline_id), [], base, shown, "baseline")]
     names = {config_id: edit_name(rows[0], usual) for config_id, rows in configs.items()}
     for config_id in sorted(configs, key=lambda name: (name not in results.shown_edits().values(), name not in tested)):
