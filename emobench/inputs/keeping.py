@@ -9,7 +9,7 @@ from emobench.files import replacing
 from emobench.inputs.given import PRESETS
 
 FILE, BACKUP = "params.yaml", "params.yaml.bak"
-WRITTEN = Path("artifacts/used_params.yaml")
+WRITTEN = Path("data/raw/.used_params.yaml")
 """What ``use`` wrote last; git ignores it."""
 SHOWN = 12
 """Changes that are told one by one."""
