@@ -72,4 +72,4 @@ def test_the_documentation_has_no_violation_and_asks_the_network_for_nothing(vis
         # own=False: from a file, axe's own look at the style sheets is refused, and said on the console.
         page = visit((SITE / f"{name}.html").as_uri(), root=SITE.as_uri(), own=False, **VIEWS[view])
         found[name] = violations(page)
-    assert found == dict.fromkeys(PAGES, [])
+    assert found == {name: [] for name in PAGES}
