@@ -11,7 +11,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[2]
 OWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages that lie beside docs/, and where they stand in the site."""
-_LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)]*)?\))")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+)((?:#[^)]*)?)\)")
 _CODE = re.compile(r"(<pre[^>]*>(?:<span></span>)?<code)>")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 
@@ -27,16 +27,17 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Leads links to files beside docs/ to where they stand in the site: on GitHub they work as written."""
-    here = page.file.src_uri
-    return _LINK.sub(lambda link: link[1] + _placed(link[2], here) + link[3], markdown)
+    return _LINK.sub(lambda link: _placed(*link.groups(), page.file.src_uri), markdown)
 
 
-def _placed(target: str, here: str) -> str:
-    """Where a link leads from the page ``here`` (its path below docs/)."""
-    inside = "docs" if here not in OWN.values() else ""
-    path = posixpath.normpath(posixpath.join(inside, posixpath.dirname(here) if inside else "", target))
-    place = OWN.get(path) or (path.removeprefix("docs/") if not inside and path.startswith("docs/") else None)
-    return posixpath.relpath(place, posixpath.dirname(here) or ".") if place else target
+def _placed(text: str, target: str, anchor: str, here: str) -> str:
+    """A link on the page ``here`` (its path below docs/); to a file that is no page of the site, its path as code."""
+    own = here in OWN.values()
+    path = posixpath.normpath(posixpath.join("" if own else f"docs/{posixpath.dirname(here)}", target))
+    place = OWN.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
+    if place is None:
+        return f"{text} (`{path}`)" if path not in text else text
+    return f"[{text}]({posixpath.relpath(place, posixpath.dirname(here) or '.')}{anchor})"
 
 
 def on_page_content(html, page, config, files):
