@@ -19,6 +19,7 @@ IMPORTED_AS = {
     "ruamel-yaml": "ruamel",
     "scikit-learn": "sklearn",
     "open-clip-torch": "open_clip",
+    "vl-convert-python": "vl_convert",
 }
 """Packages whose module has another name."""
 NOT_IMPORTED = {
