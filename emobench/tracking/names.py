@@ -26,7 +26,8 @@ def edit_name(row: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     searched = arm.startswith("search")
     words = [str(told[place]) for place in PLACES if place in told and told[place] != usual.get(place)]
     words.append(f"{kind} {detail}" if searched else detail or arm)
-    words.append(OPERATIONS.get(told.get("operation"), str(told.get("operation", ""))))
+    operation = str(told.get("operation", ""))
+    words.append(OPERATIONS.get(operation, operation))
     words += [f"{sign}{told[key]:g}" for key, sign in (("tau", "tau"), ("factor", "x")) if key in told]
     if searched or detail:
         words.append(arm)
