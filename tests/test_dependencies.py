@@ -66,7 +66,12 @@ def imported(paths: Iterable[Path]) -> set[str]:
                 found.add(node.module)
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
                 found.add(node.args[0].value)
-    beside = [path.stem for folder in ("tests", "studies", "docs") for path in (ROOT / folder).rglob("*")]
+    beside = [
+        path.stem
+        for folder in ("tests", "studies", "docs")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix == ".py" or path.is_dir()
+    ]
     own = {"emobench", *beside, "tests"}
     return {name.split(".")[0] for name in found} - own - set(sys.stdlib_module_names)
 

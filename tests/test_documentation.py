@@ -1,5 +1,6 @@
 """Every command that the documentation tells to type exists, its scripts do what it says, its reference is whole."""
 
+import contextlib
 import re
 import sys
 import tomllib
@@ -47,7 +48,8 @@ def test_every_command_exists_with_its_options(page):
         elif words[0] == "emobench":
             context = main.make_context("emobench", words[1:])
             name, command, arguments = main.resolve_command(context, words[1:])
-            assert command.make_context(name, arguments, parent=context).params is not None
+            with contextlib.suppress(click.exceptions.Exit):  # of --help
+                assert command.make_context(name, arguments, parent=context).params is not None
         else:
             assert words[0].partition("=")[0] in OTHERS, words
 

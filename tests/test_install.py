@@ -61,6 +61,7 @@ def machine(
 ) -> None:
     """What works on this machine: shell commands that succeed or fail."""
     program(Path(".venv/bin/python"), PYTHON.format(uv_by_pip=uv_by_pip, pip=pip))
+    program(Path(".venv/bin/emobench"), "#!/bin/sh\n")
     program(Path("uv-program"), UV.format(uv=uv))
     if on_path:
         shutil.copy("uv-program", tools / "uv")

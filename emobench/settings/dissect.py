@@ -73,6 +73,7 @@ class Dissect:
 
     Attributes:
         similarity_fns: functions that hold concepts against units; each describes all units.
+        file: FILE of a FILE.py:FUNCTION among them once more, for DVC to watch; data/raw/none without.
         probe: the probing set: which images units are described by; ``train_unique`` has no exact copies.
         tau: similarity above which the paper calls a unit interpretable.
         top_images: most activating images that label agreement looks at.

@@ -88,6 +88,7 @@ class Edit:
 
     Attributes:
         layer: which layer; ``auto``: the one with the most units above tau, as in the paper.
+        file: FILE of a FILE.py:FUNCTION among the arms once more, for DVC to watch; data/raw/none without.
         concept_set: by which descriptions edits go.
         similarity_fn: by whose similarity edits go.
         arms: selection strategies: which units are edited.

@@ -7,9 +7,11 @@ from emobench.schema import Bool, Float, Int, count, settings, within
 
 @settings
 class CrossFitting:
-    """Choosing and judging on val and test together (see emobench.edits.cross_fitted); ``folds`` below 2: not done.
+    """Choosing and judging on val and test together (see emobench.edits.cross_fitted).
 
-    ``draws``: of signs, for its p-value.
+    Attributes:
+        folds: how many; below 2 it is not done.
+        draws: of signs, for its p-value.
     """
 
     folds: Annotated[Int, count(0, 1000)]
@@ -23,6 +25,7 @@ class Compare:
     Attributes:
         bootstrap_draws: resamples of the images for the intervals.
         confidence: coverage of the intervals.
+        cross_fitting: choosing and judging by folds of val and test together.
     """
 
     bootstrap_draws: Annotated[Int, count(100, 10**7)]

@@ -15,10 +15,10 @@ from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.functional.paired import detectable_difference, mcnemar
 from emobench.settings.edit import Controls, PaperCell
-from emobench.settings.results import Compare
+from emobench.settings.results import Compare, CrossFitting
 from emobench.vocabulary.class_names import BASIC
 
-COMPARE = Compare(bootstrap_draws=200, confidence=0.95)
+COMPARE = Compare(bootstrap_draws=200, confidence=0.95, cross_fitting=CrossFitting(folds=0, draws=100))
 EDIT = dataclasses.replace(
     edit_bench.small_params().edit, paper=PaperCell(tau=0.0, factor=1.5), controls=Controls(draws=30, least=5)
 )

@@ -47,7 +47,7 @@ def test_the_examples_are_dissected_edited_and_judged(real_copy, monkeypatch) ->
     last = own[own["layer"] == "lin2"]
     assert judged["n_up"].tolist() == [int((last["margin"] > last["margin"].median()).sum())]
     verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
-    assert set(verdicts["arm"]) == {"clear"}
+    assert set(verdicts["arm"]) == {"clear", "cross_fitted"}
     assert verdicts["control_draws"].min() > 0
 
 

@@ -16,7 +16,7 @@ PRESETS = Path(emobench.__file__).parent / "presets"
 STAGES = ("prepare", "annotate", "network", "clip", "embed", "record", "dissect", "edit", "compare", "report", "track")
 OWN_STAGES = ("prepare", "annotate", "network", "clip", "embed")
 FEW = {
-    "data": {"synthetic": {"train": 120, "val": 60, "test": 60, "label_noise": 0.1}},
+    "data": {"synthetic": {"train": 120, "val": 60, "test": 60, "label_noise": 0.1, "shortcut": ""}},
     "network": {"options": {"width": 0.125, "dropout": 0.2}, "layers": ["conv1a", "lin1", "lin2", "lin3"]},
     "network.train": {"epochs": 2, "max_lr": 0.01},
     "clip.training": {"epochs": 2, "captions": 4, "embed_dim": 32, "image_size": 32, "image_width": 8,

@@ -42,7 +42,7 @@ def outputs(layout: Layout) -> list[str]:
 
 def test_synthetic(tmp_path) -> None:
     layout = Layout("demo", tmp_path)
-    run(params_with(synthetic=Drawn(30, 20, 10, 0.5)), layout)
+    run(params_with(synthetic=Drawn(30, 20, 10, 0.5, "")), layout)
     imageset = load_imageset(layout.data)
     faces = synthesize(60, 0, label_noise=0.5)
     np.testing.assert_array_equal(imageset.images, faces.images)
@@ -67,7 +67,7 @@ def test_synthetic(tmp_path) -> None:
 
 def test_limit_keeps_images_and_truth_together(tmp_path) -> None:
     layout = Layout("demo", tmp_path)
-    run(params_with(synthetic=Drawn(60, 20, 20, 0.0), limit=40), layout)
+    run(params_with(synthetic=Drawn(60, 20, 20, 0.0, ""), limit=40), layout)
     imageset = load_imageset(layout.data)
     truth = pd.read_parquet(layout.data / "truth.parquet")
     faces = synthesize(100, 0, label_noise=0.0)
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(np, "save", full)
     layout = Layout("demo", tmp_path)
     with pytest.raises(OSError, match="No space left"):
-        run(params_with(synthetic=Drawn(5, 5, 5, 0.0)), layout)
+        run(params_with(synthetic=Drawn(5, 5, 5, 0.0, "")), layout)
     assert outputs(layout) == []
 
 

@@ -158,9 +158,10 @@ def test_notes_tell_the_verdict_and_lead_to_the_page(logged):
     assert sum("Not judged" in tags[NOTE] for tags in noted) == len(noted) - sum("verdict" in tags for tags in noted)
 
 
-def test_long_tables_are_tables_of_mlflow(logged):
+def test_long_tables_are_tables_of_mlflow(logged, monkeypatch):
     params, layout = logged
     client, results = client_of(layout), Results(params, layout)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)  # load_table asks no client
     parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
     shown = {table["path"] for table in json.loads(parent.data.tags["mlflow.loggedArtifacts"])}
     assert shown == {f"tables/{name}.json" for name in ("params", "audit", "held_out", "verdicts", "edits", "layers")}
