@@ -40,8 +40,8 @@ reference: setup ## Keep the finished run as the reference that git holds, with 
 	@$(BIN)/emobench reference
 
 .PHONY: test
-test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes of one thread
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: faults
 faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count (FAULTS: options)

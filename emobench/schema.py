@@ -100,12 +100,14 @@ def mistakes(error: ValidationError, kind: type) -> list[str]:
     lines: list[str] = []
     lacking: dict[str, list[str]] = defaultdict(list)
     placed = [(one, *_place(one["loc"], kind)) for one in error.errors(include_url=False)]
-    words = {where for one, where, *_ in placed if one["type"] == "literal_error"}
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for one, where, *_ in placed:
+        kinds[where].add(one["type"])
     for one, where, section, hint in placed:
-        # Where a word or a list is wanted, pydantic tells of both: what was given says which one was meant.
-        if one["type"] == "literal_error" and isinstance(one["input"], list):
-            continue
-        if one["type"] == "list_type" and where in words:
+        # Where a word or something else is wanted, pydantic tells of both: what was given says which one was meant.
+        word, text = one["type"] == "literal_error", isinstance(one["input"], str)
+        deeper = any(other.startswith((f"{where}.", f"{where}[")) for other in kinds)
+        if "literal_error" in kinds[where] and (len(kinds[where]) > 1 or deeper) and word is not text:
             continue
         if one["type"] != "missing":
             lines.append(_line(one, where, section, hint))
@@ -171,7 +173,7 @@ def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
     if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
         return f"{where} is {value}; expected {_range(hint, value)}"
     expected = _NAMES.get(_plain(hint)) or (
-        "a list" if typing.get_origin(_plain(hint)) is list else "a mapping of keys"
+        "a list" if kind == "list_type" or typing.get_origin(_plain(hint)) is list else "a mapping of keys"
     )
     typed = " (write 0.001, or 1.0e-3)" if expected == "float" and isinstance(value, str) else ""
     return f"{where} is {value!r}; expected {expected}{typed}"

@@ -52,16 +52,14 @@ def method(results: Results) -> list[str]:
 
 
 def provenance(results: Results) -> Table:
-    """Where the page came from."""
+    """Where the page came from. When it was made is not among it: the same inputs give the same bytes."""
     rows = costs.latest(results.layout)
     machines = dict.fromkeys(f"{row['cpu']}, {row['cores']} cores" for row in rows if row["cpu"])
     kinds = {"network": results.metrics("network"), "CLIP": results.clip_model | results.metrics("clip")}
     precisions = (f"{found['precision']} ({name})" for name, found in kinds.items() if "precision" in found)
-    ended = max((row["ended"] for row in rows if row["ended"]), default=NONE)
     found = {
         "benchmark": results.params.name,
         "commit": commit(results.layout.root) or NONE,
-        "last stage ended (UTC)": ended,
         "machine": "; ".join(machines) or NONE,
         "precision of training": ", ".join(precisions) or "float32",
         "seed": str(results.params.seed),
@@ -72,8 +70,8 @@ def provenance(results: Results) -> Table:
 
 
 def commit(root: Path) -> str:
-    """The commit of the repository at hand, short; empty where there is none."""
-    command = ["git", "-C", str(root.resolve()), "rev-parse", "--short=12", "HEAD"]
+    """The commit of the repository at hand, short, and its day; empty where there is none."""
+    command = ["git", "-C", str(root.resolve()), "show", "--no-patch", "--format=%h of %cs", "--abbrev=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

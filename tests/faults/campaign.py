@@ -58,11 +58,14 @@ class Outcome:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every result below a folder; logs, costs and what a tracking store makes of times are none."""
+    """sha256 of every result below a folder; logs, costs and what a tracking store makes of times are none.
+
+    Nor are notes of what a stage was given (emobench.seen): they tell truly of a file that was damaged.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        odd = ("stage_costs", "mlflow.db", "mlartifacts/", "mlflow.json", "data/raw/", "clip.json~")
+        odd = ("stage_costs", "mlflow.db", "mlartifacts/", "mlflow.json", "data/raw/", "clip.json~", "/seen/")
         if path.is_file() and not any(part in name for part in odd) and name != "params.yaml":
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

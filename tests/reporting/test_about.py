@@ -1,3 +1,4 @@
+import re
 import subprocess
 
 import pytest
@@ -20,11 +21,10 @@ def test_method_tells_of_the_run_at_hand(results):
 
 
 def test_provenance_names_machine_seed_and_versions(results, monkeypatch):
-    row = {"stage": "edit", "cpu": "Some CPU", "cores": 2, "ended": "2026-01-02 03:04"}
-    monkeypatch.setattr(about.costs, "latest", lambda layout: [row, row | {"cpu": "", "ended": ""}])
+    row = {"stage": "edit", "cpu": "Some CPU", "cores": 2}
+    monkeypatch.setattr(about.costs, "latest", lambda layout: [row, row | {"cpu": ""}])
     told = dict(about.provenance(results).rows)
     assert told["machine"] == "Some CPU, 2 cores"
-    assert told["last stage ended (UTC)"] == "2026-01-02 03:04"
     assert told["seed"] == str(results.params.seed)
     assert "torch " in told["versions"]
     assert "(network)" in told["precision of training"]
@@ -36,5 +36,4 @@ def test_the_commit_is_the_repositorys_or_none(tmp_path):
     subprocess.run([*run, "init", "-q"], check=True)
     subprocess.run([*run, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     found = about.commit(tmp_path)
-    assert len(found) == 12
-    assert int(found, 16)
+    assert re.fullmatch(r"[0-9a-f]{12} of \d{4}-\d\d-\d\d", found)
