@@ -9,6 +9,7 @@ from emobench.comparison.networks import networks, text
 REPORTS = Path(__file__).parents[1] / "reports" / "reference"
 NETWORKS = (
     "fer2013", "fer2013-quarter", "fer2013-fifth", "fer2013-resnet18", "fer2013-mini-xception", "fer2013-face-api",
+    "fer2013-deep-emotion",
 )  # fmt: skip
 PAPER = {
     "conv1a": ("64 of 64", ".22"), "conv1b": ("64 of 64", ".30"), "conv2a": ("127 of 128", ".21"),
