@@ -161,7 +161,8 @@ def test_notes_tell_the_verdict_and_lead_to_the_page(logged):
 def test_long_tables_are_tables_of_mlflow(logged, monkeypatch):
     params, layout = logged
     client, results = client_of(layout), Results(params, layout)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)  # load_table asks no client
+    # load_table asks the store of the process, whatever the client's is; another test may have set one.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", client.tracking_uri)
     parent = next(run for run in all_runs(layout) if run.data.tags["kind"] == "benchmark")
     shown = {table["path"] for table in json.loads(parent.data.tags["mlflow.loggedArtifacts"])}
     assert shown == {f"tables/{name}.json" for name in ("params", "audit", "held_out", "verdicts", "edits", "layers")}
