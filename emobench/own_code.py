@@ -1,6 +1,6 @@
 """A user's own function, named ``FILE.py:FUNCTION`` in params: loaded from its file, and its mistakes told from there.
 
-The same way as a network's own file (``network.architecture``), for selection strategies and score functions.
+For networks (``network.architecture``), selection strategies and score functions.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ def short_name(text: str) -> str:
     return file_of(text)[1] or text
 
 
-def own_function(text: str) -> Callable[..., Any]:
-    """The function of ``FILE.py:FUNCTION``; the file is run anew.
+def own_function(text: str, *, lines: int = SHOWN) -> Callable[..., Any]:
+    """The function of ``FILE.py:FUNCTION``; the file is run anew. ``lines``: see telling.
 
     Raises:
         UserError: no such file or function, or the file raises.
@@ -38,7 +38,7 @@ def own_function(text: str) -> Callable[..., Any]:
     path = Path(file)
     if not path.is_file():
         raise UserError(f"no file {path}; expected FILE.py:FUNCTION, as seen from the benchmark's folder")
-    with telling(text):
+    with telling(text, lines=lines):
         function = getattr(_module(path), name, None)
     if not callable(function):
         raise UserError(f"{path} has no function {name!r}")
@@ -46,8 +46,8 @@ def own_function(text: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def telling(text: str) -> Iterator[None]:
-    """Tells what the block raises by the lines of the user's file that led there.
+def telling(text: str, *, lines: int = SHOWN) -> Iterator[None]:
+    """Tells what the block raises by the lines of the user's file that led there, so many of the innermost.
 
     Raises:
         UserError: in place of any other exception.
@@ -57,10 +57,10 @@ def telling(text: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(shortened(Path(file_of(text)[0]), error)) from error
+        raise UserError(shortened(Path(file_of(text)[0]), error, lines)) from error
 
 
-def shortened(path: Path, error: Exception) -> str:
+def shortened(path: Path, error: Exception, shown: int) -> str:
     """Where in the user's file it happened, the innermost line last, and what."""
     said = next(iter(str(error).splitlines()), "")
     if isinstance(error, SyntaxError):
@@ -68,7 +68,7 @@ def shortened(path: Path, error: Exception) -> str:
     frames = [
         one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).resolve() == path.resolve()
     ]
-    lines = [f"line {one.lineno}, in {one.name}: {one.line}" for one in frames[-SHOWN:]]
+    lines = [f"line {one.lineno}, in {one.name}: {one.line}" for one in frames[-shown:]]
     where = f", {' > '.join(lines)}" if lines else ""
     return f"{path}{where}: {type(error).__name__}: {said}"
 

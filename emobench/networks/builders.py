@@ -1,11 +1,7 @@
 """Architectures by name: each gives a model with as many outputs as there are classes, and what it takes by default."""
 
 import difflib
-import hashlib
-import importlib.util
 import inspect
-import sys
-import traceback
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -20,6 +16,7 @@ from emobench.files import file_digest
 from emobench.networks.card import InputCard
 from emobench.networks.deep_emotion import DeepEmotion
 from emobench.networks.vggnet import INPUT_SIZE, VGGNet
+from emobench.own_code import own_function, telling
 from emobench.registry import Registry
 
 BUILDERS = Registry("network architecture")
@@ -126,43 +123,17 @@ def _from_function(path: Path, name: str, options: Mapping[str, Any], classes: i
     """A user's own function; it may take ``classes`` or ``num_classes``, and may give (model, InputCard's values)."""
     if not path.is_file():
         raise UserError(f"no file {path}; expected network.architecture as FILE.py:FUNCTION")
-    try:
-        function = getattr(_module(path), name, None)
-        if not callable(function):
-            raise UserError(f"{path} has no function {name!r}")
+    asked = f"{path}:{name}"
+    with telling(asked, lines=1):
+        function = own_function(asked, lines=1)
         taken = inspect.signature(function).parameters
         counts = {option: classes for option in ("classes", "num_classes") if option in taken}
         result = function(**counts | dict(options))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(_shortened(path, error)) from error
     model, values = result if isinstance(result, tuple) else (result, None)
     if not isinstance(model, nn.Module):
         raise UserError(f"{path}:{name} gives a {type(model).__name__}; expected a torch.nn.Module")
     card = values if isinstance(values, InputCard) else IMAGENET if values is None else InputCard(**values)
     return model, card
-
-
-def _module(path: Path) -> Any:
-    name = f"emobench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise UserError(f"{path} can't be read as a Python file")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-def _shortened(path: Path, error: Exception) -> str:
-    """Where in the user's file it happened, and what."""
-    line = next(iter(str(error).splitlines()), "")
-    if isinstance(error, SyntaxError):
-        return f"{path}, line {error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path.resolve()]
-    where = f", line {frames[-1].lineno}, in {frames[-1].name}: {frames[-1].line}" if frames else ""
-    return f"{path}{where}: {type(error).__name__}: {line}"
 
 
 def _from_export(path: Path, digest: str | None) -> Built:
