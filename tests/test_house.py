@@ -33,6 +33,7 @@ FLOORS = [
         "progress",
         "quantities",
         "registry",
+        "revisions",
         "schema",
         "seen",
         "settings",

@@ -23,6 +23,7 @@ from emobench.comparison.metric_names import MEASURED, NETWORKS, place_of, wante
 from emobench.comparison.reports import Side, Source
 from emobench.errors import UserError
 from emobench.functional.paired import mcnemar, paired_bootstrap
+from emobench.revisions import git
 from emobench.tracking.tracker import store_uri
 
 DRAWS, SEED = 2000, 0
@@ -102,9 +103,7 @@ def source(name: str, root: Path) -> Source:
         return sides.of_folder(root / name)
     if run := RUN_ID.fullmatch(name):
         return run_sides.of_run(run[1], store_uri(root))
-    found = (
-        None if name.startswith("runs:") else sides.git(root, "rev-parse", "--verify", "--quiet", name + "^{commit}")
-    )
+    found = None if name.startswith("runs:") else git(root, "rev-parse", "--verify", "--quiet", name + "^{commit}")
     if found is None:
         raise UserError(
             f"{name!r} is nothing to compare; expected a report folder (reports/demo), a git revision (HEAD~1), "

@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 
 from emobench import __version__, costs
-from emobench.comparison.reports import git
 from emobench.errors import UserError
 from emobench.files import file_digest, replacing, write_json
 from emobench.layout import Layout
 from emobench.params import Params
+from emobench.revisions import git
 
 FILE = "provenance.json"
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "open_clip_torch", "dvc", "mlflow")

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from emobench.edits.predictions import Answers, agrees, of_benchmark, readable
 from emobench.errors import UserError
 from emobench.layout import REFERENCE
 from emobench.reporting.results import IMAGE_SETS
+from emobench.revisions import git
 
 REPORTS = "reports"
 EDITS = {"chosen": "chosen_edit", "paper": "paper_edit"}
@@ -119,14 +119,6 @@ def _at_revision(name: str, folder: str, commit: str, root: Path, cached: Reader
 
     hashes = _locked(read("dvc.lock")) | _locked(read(f"{folder}/dvc.lock"))
     return _benchmark(name, lambda file: read(f"{folder}/{file}"), _by_hash(cached, hashes))
-
-
-def git(root: Path, *arguments: str) -> bytes | None:
-    """What a git command prints; None if it fails."""
-    try:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _locked(lock: bytes | None) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What a reader of the page may ask of it: what was done, what the words mean, where it came from, how to cite it."""
 
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from emobench.reporting import tables
 from emobench.reporting.page_tables import NONE, Table
 from emobench.reporting.results import Results
 from emobench.reporting.words import architecture
+from emobench.revisions import git
 
 GLOSSARY = {
     "unit": "A channel of a convolution or a neuron of a linear layer; its activation is taken before normalisation.",
@@ -71,8 +71,4 @@ def provenance(results: Results) -> Table:
 
 def commit(root: Path) -> str:
     """The commit of the repository at hand, short, and its day; empty where there is none."""
-    command = ["git", "-C", str(root.resolve()), "show", "--no-patch", "--format=%h of %cs", "--abbrev=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    return (git(root, "show", "--no-patch", "--format=%h of %cs", "--abbrev=12", "HEAD") or b"").decode().strip()

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from emobench.revisions import git
 from emobench.tracking.overview import NOTE
 from emobench.tracking.runs import RunRecord
 
@@ -25,14 +25,10 @@ def lock_digest(folder: Path) -> str | None:
 
 def git_tags(folder: Path) -> dict[str, str]:
     """The commit that the results come from, as MLflow names it, and whether files differ from it; {} without git."""
-    texts = []
-    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return {}
-        texts.append(done.stdout.strip())
-    return {"mlflow.source.git.commit": texts[0], "git_changed": str(bool(texts[1])).lower()}
+    commit, changed = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changed is None:
+        return {}
+    return {"mlflow.source.git.commit": commit.decode().strip(), "git_changed": str(bool(changed.strip())).lower()}
 
 
 def content_digest(records: Iterable[RunRecord], *more: Any) -> str:
