@@ -31,7 +31,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     >>> flat({"edit": {"paper": {"tau": 0.0}, "taus": [1.0]}})
     {'edit.paper.tau': 0.0, 'edit.taus': [1.0]}
     """
-    if not isinstance(values, Mapping) or not values:
+    if not isinstance(values, Mapping) or (prefix and not values):
         return {prefix: values}
     joined = {f"{prefix}.{key}" if prefix else str(key): value for key, value in values.items()}
     return {name: inner for key, value in joined.items() for name, inner in flat(value, key).items()}

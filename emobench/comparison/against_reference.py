@@ -7,7 +7,7 @@ units that moved by more than luck (p below a level after Holm's correction for 
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from emobench.comparison import reports as sides
 from emobench.comparison.diff import compare
 from emobench.comparison.listing import listing
 from emobench.comparison.reports import Source
+from emobench.contracts import flat
 from emobench.errors import UserError
 from emobench.functional.paired import holm
 from emobench.layout import Layout
@@ -95,19 +96,16 @@ def _settings(layout: Layout) -> Iterator[Difference]:
     paths = layout.reference / "params.yaml", layout.root / "params.yaml"
     if not all(path.is_file() for path in paths):
         return
-    old, new = (dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in paths)
+    old, new = (_keys(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths)
     # Of another benchmark's params.yaml, that is in use now, nothing follows.
     if old.get("name") == new.get("name"):
         for key in sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
             yield Difference(f"params: {key}", old.get(key), new.get(key))
 
 
-def _flat(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
+def _keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that hold anything; of an empty section its keys, once there are some, tell."""
+    return {key: value for key, value in flat(values).items() if value != {}}
 
 
 def _metrics(before: Source, after: Source, found: Differences) -> Iterator[Difference]:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from emobench.edits.family import LEVEL, RANDOM_KINDS, SEARCH
+from emobench.edits.family import LEVEL, RANDOM_KINDS, SEARCH, candidates
 from emobench.edits.power import POWER
-from emobench.edits.verdicts import Predictions, verdict
+from emobench.edits.verdicts import Predictions, interval_columns, verdict
 from emobench.errors import UserError
 from emobench.functional.cross_fitting import chosen_elsewhere, cross_fitted, dealt_folds
 from emobench.functional.paired import paired_bootstrap
@@ -36,9 +36,10 @@ def open_to_choice(configs: pd.DataFrame, edit: Edit) -> list[str]:
         configs: configs.parquet.
         edit: on which split was searched.
     """
-    rows = configs[(configs["images"] == "val") & (configs["arm"] != "baseline") & configs["control_of"].isna()]
-    fitted = rows["arm"].str.startswith(SEARCH) if edit.search.split == "val" else False
-    rows = rows[(rows["status"] == "ok") & (rows["arm"] != SEES_LABELS) & ~fitted]
+    rows = candidates(configs)
+    rows = rows[rows["arm"] != SEES_LABELS]
+    if edit.search.split == "val":
+        rows = rows[~rows["arm"].str.startswith(SEARCH)]
     return rows["config_id"].tolist()
 
 
@@ -107,8 +108,7 @@ def _intervals(
         target, first, second, draws=compare.bootstrap_draws, confidence=compare.confidence, seed=seed,
         class_names=predictions.classes,
     )  # fmt: skip
-    ends = ("delta", "ci_low", "ci_high")
-    return {f"{end}_{name}": value for name, one in intervals.items() for end, value in zip(ends, one, strict=True)}
+    return interval_columns(intervals)
 
 
 def _beside_controls(

@@ -19,7 +19,7 @@ from emobench.edits.controls import accompanied
 from emobench.edits.cross_fitted import SEES_LABELS
 from emobench.edits.drawing import run_controls
 from emobench.edits.experiment import EFFECT_IMAGES, unit_effects
-from emobench.edits.family import LEVEL, family
+from emobench.edits.family import family, may_improve
 from emobench.edits.measuring import Bench, joined
 from emobench.edits.search import SearchImages, search_edits
 from emobench.edits.target import Configuration, Target, layer_bias, layer_weight, unit_table
@@ -205,7 +205,7 @@ def improved(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.nda
     tests = [mcnemar(before, answers[name][at] == labels) for name in names]
     p_values = holm([test.p_value for test in tests])
     told = zip(names, p_values, tests, strict=True)
-    return {name for name, p, test in told if p < LEVEL and test.gains > test.losses}
+    return {name for name, p, test in told if may_improve(test.gains, test.losses, p)}
 
 
 def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:

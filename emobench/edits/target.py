@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.layer_choice import choose_layer as choose_layer
 from emobench.errors import UserError
 from emobench.functional.edits import is_degenerate, lone_scale, output_shift, proportional_scale, selection_scale
 from emobench.networks.network import Network

@@ -149,10 +149,10 @@ def _compared(predictions: Predictions, config_id: str, images: str, options: di
     before, after = (predictions.of(name, images) for name in ("baseline", config_id))
     gains, losses, p_value = mcnemar(before == target, after == target)
     intervals = paired_bootstrap(target, before, after, class_names=predictions.classes, **options)
-    return {"gains": gains, "losses": losses, "mcnemar_p": p_value} | _columns(intervals)
+    return {"gains": gains, "losses": losses, "mcnemar_p": p_value} | interval_columns(intervals)
 
 
-def _columns(intervals: Mapping[str, tuple[float, float, float]], suffix: str = "") -> dict[str, float]:
+def interval_columns(intervals: Mapping[str, tuple[float, float, float]], suffix: str = "") -> dict[str, float]:
     """Intervals as columns delta_*, ci_low_*, ci_high_*."""
     ends = ("delta", "ci_low", "ci_high")
     return {
@@ -172,7 +172,7 @@ def _reliability(
         measured = probability_metrics(shown[1:], target)
         for index, intervals in enumerate(paired_probabilities(target, shown[0], shown[1:], **options)):
             rows[index] |= {name + suffix: float(values[index]) for name, values in measured.items()}
-            rows[index] |= _columns(intervals, suffix)
+            rows[index] |= interval_columns(intervals, suffix)
     return rows
 
 

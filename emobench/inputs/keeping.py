@@ -1,9 +1,10 @@
 """That ``emobench use`` loses no params.yaml that somebody edited: what would change is told, and a copy is kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emobench.contracts import flat
 from emobench.errors import UserError
 from emobench.files import replacing
 from emobench.inputs.given import PRESETS
@@ -62,7 +63,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     >>> changes({"seed": 0, "edit": {"jobs": 2}}, {"seed": 1, "edit": {}})
     ['seed is 0, would be 1', 'edit.jobs is 2, would be gone']
     """
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = flat(old), flat(new)
     keys = [key for key in {**before, **after} if before.get(key, _GONE) != after.get(key, _GONE)]
     said = [f"{key} is {_shown(before, key)}, would be {_shown(after, key)}" for key in keys[:SHOWN]]
     return said + ([f"and {len(keys) - SHOWN} more"] if len(keys) > SHOWN else [])
@@ -74,15 +75,6 @@ _GONE = object()
 def _shown(values: Mapping[str, Any], key: str) -> str:
     text = str(values[key]) if key in values else "gone"
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _flat(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        place = f"{above}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, place)
-        else:
-            yield place, value
 
 
 def _unedited(root: Path, values: Any) -> bool:

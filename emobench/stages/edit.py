@@ -6,9 +6,9 @@ from emobench.device import pick_device
 from emobench.edits.contract import seal
 from emobench.edits.experiment import Sweep, sweep_edits
 from emobench.edits.exporting import edited_weights
+from emobench.edits.layer_choice import choose_layer
 from emobench.edits.results_on_disk import IDS, PredictionIds, as_json, noted_digests
 from emobench.edits.search import run_search
-from emobench.edits.target import choose_layer
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.files import write_array, write_json, write_parquet
 from emobench.layout import Layout

@@ -5,7 +5,8 @@ import torch
 from small_network import small_vggnet
 
 from emobench.edits.arms import ARMS, configurations
-from emobench.edits.target import Target, choose_layer, stacked, unit_table
+from emobench.edits.layer_choice import choose_layer
+from emobench.edits.target import Target, stacked, unit_table
 from emobench.errors import UserError
 from emobench.settings.edit import PaperCell
 from emobench.vocabulary import concept_classes
