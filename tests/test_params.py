@@ -1,5 +1,6 @@
 import copy
 import re
+import subprocess
 from operator import attrgetter
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from emobench.errors import UserError
-from emobench.params import Params, load_params
+from emobench.params import TAKEN, Params, load_params
 from emobench.schema import Mistakes
 
 PRESETS = Path(__file__).parents[1] / "emobench" / "presets"
@@ -145,3 +146,12 @@ def test_numbers_as_dvc_writes_them(tmp_path: Path, before: str, after: str, sec
     (tmp_path / "params.yaml").write_text(text.replace(before, after, 1))
     found = attrgetter(f"{section}.{key}")(load_params(tmp_path / "params.yaml"))
     assert (found, type(found)) == (value, type(value))
+
+
+def test_folders_that_git_keeps_below_reports_are_named_there_and_are_no_benchmarks() -> None:
+    """A new file in one that .gitignore doesn't name would never be seen."""
+    root = PRESETS.parents[1]
+    kept = set(re.findall(r"^!/reports/([a-z]+)/$", (root / ".gitignore").read_text(), re.MULTILINE))
+    listed = subprocess.run(["git", "ls-files", "reports"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert kept == {Path(name).parts[1] for name in listed.splitlines() if len(Path(name).parts) > 2}
+    assert kept <= set(TAKEN)
