@@ -14,7 +14,7 @@ import numpy as np
 
 from emobench.comparison.members import Member
 from emobench.edits.family import LEVEL
-from emobench.functional.combining import Pooled, largest_covariance, measured_covariance, paired_variance, pooled
+from emobench.functional.combining import Pooled, largest_covariance, measured_covariance, pooled
 from emobench.functional.paired import holm
 
 TOLD = {"improves", "harms"}
@@ -71,7 +71,7 @@ def tier(said: Sequence[str], listed: int, highest: float | None, margin: float)
 def pool(scope: str, members: Sequence[Member], confidence: float) -> Pool:
     """Random effects over benchmarks; those that change no answer say nothing of how effects vary, and are left out."""
     changing = [member for member in members if sum(member.counts)]
-    covariance = np.diag([paired_variance(*member.counts, member.images) for member in changing])
+    covariance = np.diag([member.variance for member in changing])
     ways = {"bounded": 0, "measured": 0}
     for (i, one), (j, other) in combinations(enumerate(changing), 2):
         if one.data == other.data and one.images == other.images:
@@ -79,7 +79,7 @@ def pool(scope: str, members: Sequence[Member], confidence: float) -> Pool:
             ways["bounded" if both is None else "measured"] += 1
             shared = measured_covariance(*both) if both else largest_covariance(one.counts, other.counts, one.images)
             covariance[i, j] = covariance[j, i] = shared
-    effects = np.array([(gains - losses) / member.images for member in changing for gains, losses in [member.counts]])
+    effects = np.array([member.effect for member in changing])
     found = pooled(effects, covariance, confidence=confidence) if len(changing) > 1 else None
     return Pool(scope, changing, found, **ways)
 
@@ -91,8 +91,8 @@ def as_if_independent(members: Sequence[Member], confidence: float) -> tuple[flo
     changing = [member for member in members if sum(member.counts)]
     if len(changing) < 2:
         return None
-    effects = np.array([(member.counts[0] - member.counts[1]) / member.images for member in changing])
-    variances = np.array([paired_variance(*member.counts, member.images) for member in changing])
+    effects = np.array([member.effect for member in changing])
+    variances = np.array([member.variance for member in changing])
     with np.errstate(invalid="ignore"):  # where its tau^2 is negative, its random effects are no numbers
         result = combine_effects(effects, variances, method_re="dl", use_t=True)
         bounds = result.conf_int(alpha=1 - confidence)
@@ -103,7 +103,7 @@ def as_if_independent(members: Sequence[Member], confidence: float) -> tuple[flo
 
 def signs(members: Sequence[Member]) -> dict[str, int]:
     """On how many benchmarks the edit gains more than it loses, loses more, and neither."""
-    net = [member.counts[0] - member.counts[1] for member in members]
+    net = [member.effect for member in members]
     return {"up": sum(value > 0 for value in net), "down": sum(value < 0 for value in net), "even": net.count(0)}
 
 

@@ -15,10 +15,10 @@ from emobench.edits import predictions
 from emobench.edits.predictions import Answers, of_benchmark, readable
 from emobench.errors import UserError
 from emobench.files import file_digest
+from emobench.functional.combining import paired_variance
+from emobench.layout import REFERENCE
 from emobench.stored import READ_ERRORS
 
-SHELVES = ("", "reference")
-"""Folders below reports/ that a benchmark's report may lie in."""
 NEEDED = "verdicts.csv"
 COUNTED = ("network.json", "baseline.json")
 """Where the numbers of images stand; the second name is an earlier version's."""
@@ -26,7 +26,7 @@ COUNTED = ("network.json", "baseline.json")
 
 def report_folder(reports: Path, name: str) -> Path | None:
     """Where the report of a benchmark lies; None if there is none yet."""
-    folders = [reports / shelf / name for shelf in SHELVES]
+    folders = [reports / name, reports / REFERENCE / name]
     return next((folder for folder in folders if (folder / NEEDED).is_file()), None)
 
 
@@ -54,6 +54,16 @@ class Member:
     def counts(self) -> tuple[int, int]:
         """Images gained and lost."""
         return int(self.verdict["gains"]), int(self.verdict["losses"])
+
+    @property
+    def effect(self) -> float:
+        """The difference in accuracy, edited minus baseline."""
+        return (self.counts[0] - self.counts[1]) / self.images
+
+    @property
+    def variance(self) -> float:
+        """Of the effect, by luck."""
+        return paired_variance(*self.counts, self.images)
 
     @cached_property
     def data(self) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from emobench.comparison.listing import listing
+from emobench.edits.family import LEVEL
 from emobench.errors import UserError, unknown_name
 from emobench.functional.paired import holm
 from emobench.layout import Layout
 from emobench.stored_tables import read_table
 
 COLUMNS = ("concept", "units_a", "share_a", "units_b", "share_b", "change_points", "p", "holm_p", "status")
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
