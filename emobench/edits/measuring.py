@@ -14,7 +14,7 @@ from emobench.edits.family import PROTOCOLS, may_improve
 from emobench.edits.target import Configuration, Target, stacked
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
-from emobench.functional.classification import metric_columns, probability_metrics
+from emobench.functional.classification import averaged, averaged_probabilities, image_scores, probability_scores
 from emobench.functional.paired import mcnemar
 from emobench.networks.network import Network, Pictures
 from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
@@ -156,12 +156,12 @@ def measure(
     numbers = dict.fromkeys(["tau", "factor", "seed", "rows_differing"], float)
     described = described.astype({**numbers, "control_of": "str"})
     val = torch.from_numpy(positions["val"])
-    temperature = torch.tensor([fit_temperature(one[val], labels[val]) for one in logits], dtype=torch.float64)
-    tables = []
-    for images, at in positions.items():
-        if len(at):
-            columns = _in_parts(logits, at, labels[at], temperature, classes)
-            tables.append(pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1))
+    temperature = torch.cat([fit_temperature(some[:, val], labels[val]) for some in logits.split(CONFIGS_AT_ONCE)])
+    measured = _in_parts(logits, labels, temperature, {name: at for name, at in positions.items() if len(at)}, classes)
+    tables = [
+        pd.concat([described.assign(images=images), pd.DataFrame(columns)], axis=1)
+        for images, columns in measured.items()
+    ]
     table = pd.concat(tables, ignore_index=True)
     order = {configuration.config_id: index for index, configuration in enumerate(configs)}
     table = table.sort_values("config_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
@@ -169,21 +169,25 @@ def measure(
 
 
 def _in_parts(
-    logits: Tensor, at: np.ndarray, labels: Tensor, temperature: Tensor, classes: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """All metrics on some images, a few configurations at a time: probabilities in double precision take room.
+    logits: Tensor, labels: Tensor, temperature: Tensor, positions: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> dict[str, dict[str, np.ndarray]]:
+    """All metrics on each image set, a few configurations at a time: probabilities in double precision take room.
 
     Args:
         logits: (configs, images, classes).
-        at: positions of the images that count.
-        labels: of these.
+        labels: (images,).
         temperature: (configs,).
+        positions: image set -> positions of its images.
         classes: their names.
     """
-    parts = []
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in positions}
     for every, degrees in zip(logits.split(CONFIGS_AT_ONCE), temperature.split(CONFIGS_AT_ONCE), strict=True):
-        some = every[:, at]
-        scaled = probability_metrics(some / degrees[:, None, None], labels)
-        calibrated = {"temperature": degrees, "nll_t": scaled["nll"], "ece_t": scaled["ece"]}
-        parts.append(metric_columns(some, labels, classes) | calibrated)
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+        raw, cooled = image_scores(every, labels), probability_scores(every / degrees[:, None, None], labels)
+        for name, at in positions.items():
+            own, scaled = ({key: one[:, at] for key, one in scores.items()} for scores in (raw, cooled))
+            calibrated = averaged_probabilities(scaled)
+            after = {"temperature": degrees, "nll_t": calibrated["nll"], "ece_t": calibrated["ece"]}
+            parts[name].append(averaged(own, labels[at], classes) | after)
+    return {
+        name: {key: torch.cat([part[key] for part in some]).numpy() for key in some[0]} for name, some in parts.items()
+    }

@@ -5,7 +5,7 @@ its own. Ties between logits go to the lower class. Shares are in [0, 1], NLL in
 What depends on a class (balanced accuracy, macro F1) is taken over the classes that occur among the labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -39,12 +39,33 @@ def metric_columns(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -
     """The metrics of ``classification_metrics`` for logits (..., images, classes): name -> float64 tensor (...)."""
     if logits.shape[-1] != len(class_names):
         raise ValueError(f"logits have {logits.shape[-1]} classes; class_names has {len(class_names)}")
-    ranks = label_ranks(logits, labels)
-    table = confusion_matrix(logits.argmax(-1), labels, logits.shape[-1])
+    return averaged(image_scores(logits, labels), labels, class_names)
+
+
+def image_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What the metrics are averages of, so that those of several sets of images need it once.
+
+    Args:
+        logits: (..., images, classes).
+        labels: (images,).
+
+    Returns:
+        preds and rank (see label_ranks), integers, and what ``probability_scores`` gives: (..., images) each.
+    """
+    return {
+        "preds": logits.argmax(-1),
+        "rank": label_ranks(logits, labels),
+        **probability_scores(logits, labels),
+    }
+
+
+def averaged(scores: Mapping[str, Tensor], labels: Tensor, class_names: Sequence[str]) -> dict[str, Tensor]:
+    """The metrics of some images from their ``image_scores`` (..., images) and labels (images,): float64 (...)."""
+    table = confusion_matrix(scores["preds"], labels, len(class_names))
     columns = {
         **confusion_metrics(table),
-        "top2": (ranks < 2).double().mean(-1),
-        **probability_metrics(logits, labels),
+        "top2": (scores["rank"] < 2).double().mean(-1),
+        **averaged_probabilities(scores),
     }
     recalls = class_recalls(table)
     return columns | {f"recall_{name}": recalls[..., index] for index, name in enumerate(class_names)}
@@ -120,18 +141,26 @@ def probability_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
     The error has 15 bins of equal width, [0, 1/15) to [14/15, 1] (Guo et al., 2017, arXiv:1706.04599, equation 3).
     """
+    return averaged_probabilities(probability_scores(logits, labels))
+
+
+def probability_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Each image's nll, brier, confidence (the highest probability) and right (bool): (..., images)."""
     _check(logits, labels)
-    log_probabilities = logits.double().log_softmax(-1)
-    own = _of_label(log_probabilities, labels)
+    # Classes first, so that the sums over them run along memory.
+    log_probabilities = logits.double().movedim(-1, 0).contiguous().log_softmax(0)
+    own = log_probabilities.gather(0, labels.long().expand(log_probabilities.shape[1:]).unsqueeze(0)).squeeze(0)
     probabilities = log_probabilities.exp_()
+    confidence, preds = probabilities.max(0)
     # |p - onehot|^2 = |p|^2 - 2 p_label + 1
-    brier = probabilities.square().sum(-1) - 2 * own.exp() + 1
-    confidence, preds = probabilities.max(-1)
-    return {
-        "nll": -own.mean(-1),
-        "brier": brier.mean(-1),
-        "ece": _calibration_error(confidence, (preds == labels).double()),
-    }
+    brier = probabilities.square().sum(0) - 2 * own.exp() + 1
+    return {"nll": -own, "brier": brier, "confidence": confidence, "right": preds == labels}
+
+
+def averaged_probabilities(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The metrics of ``probability_metrics`` from ``probability_scores``."""
+    means = {name: scores[name].mean(-1) for name in ("nll", "brier")}
+    return means | {"ece": _calibration_error(scores["confidence"], scores["right"].double())}
 
 
 def _calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
