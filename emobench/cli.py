@@ -26,6 +26,7 @@ from emobench.cli_units import units
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
+from emobench.process import settle
 from emobench.progress import working
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -98,6 +99,7 @@ def _stage_command(name: str, text: str) -> click.Command:
 
     @click.command(name, StageCommand, help=text)
     def command() -> None:
+        settle()
         from emobench.params import load_params
 
         params = load_params()

@@ -1,0 +1,29 @@
+"""What a process that computes asks of the system, before libraries that read it are loaded.
+
+Both were measured on the demo on two cores (CPU seconds, reports/reference/demo/costs.csv holds today's). OpenMP's
+threads wait by spinning: where operations are short, or beside other processes, that took more than the operations did.
+And glibc gives large buffers back to the kernel at each step, which hands out and clears their pages again at the next.
+"""
+
+import ctypes
+import os
+from contextlib import suppress
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's names, malloc.h."""
+MMAP_THRESHOLD, TRIM_THRESHOLD = 2**25, 2**28
+"""Bytes: buffers up to the first (glibc takes no more) come from the heap, which keeps up to the second of free ones."""
+
+
+def settle() -> None:
+    """Lets idle threads sleep and the allocator keep its buffers. What the user has set in the environment stays."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with suppress(OSError, AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, option, value in (
+            ("MALLOC_MMAP_THRESHOLD_", M_MMAP_THRESHOLD, MMAP_THRESHOLD),
+            ("MALLOC_TRIM_THRESHOLD_", M_TRIM_THRESHOLD, TRIM_THRESHOLD),
+        ):
+            if name not in os.environ:
+                mallopt(option, value)
+                os.environ[name] = str(value)  # for the processes that this one starts
