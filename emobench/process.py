@@ -12,7 +12,7 @@ from contextlib import suppress
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names, malloc.h."""
 MMAP_THRESHOLD, TRIM_THRESHOLD = 2**25, 2**28
-"""Bytes: buffers up to the first (glibc takes no more) come from the heap, which keeps up to the second of free ones."""
+"""Bytes: buffers up to the first (glibc takes no more) come from the heap, which keeps so many free ones."""
 
 
 def settle() -> None:

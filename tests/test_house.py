@@ -30,6 +30,7 @@ FLOORS = [
         "layout",
         "own_code",
         "params",
+        "process",
         "progress",
         "quantities",
         "registry",

@@ -7,17 +7,18 @@ bends in it are set by eye.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import joblib
 import numpy as np
 
-from emobench.faces.synthetic.canvas import SIDE, SIZE, Sheet, blob, cover, disc, stroke
+from emobench.faces.synthetic.canvas import SIDE, Sheet, blob, cover, disc, stroke
 from emobench.progress import progress
 
 CHUNK = 8
 """Faces drawn at once: few enough that the arrays stay in the processor's cache."""
+PART = 1000
+"""Faces that a process draws before it hands them over; fewer are drawn right here."""
 CENTRE = 0.05
 """Height at which the head is widest, in face coordinates."""
 
@@ -32,20 +33,20 @@ def render(face: Mapping[str, np.ndarray]) -> np.ndarray:
         Grey (faces, 48, 48) float32, 0 black, 1 white.
     """
     count = len(next(iter(face.values())))
-    images = np.empty((count, SIZE, SIZE), np.float32)
+    parts = [{name: values[start : start + PART] for name, values in face.items()} for start in range(0, count, PART)]
+    # Processes, since NumPy holds the interpreter's lock for most of the time that arrays of this size take.
+    pool = joblib.Parallel(min(len(parts), joblib.cpu_count()), return_as="generator")
+    drawn = pool(joblib.delayed(_render_part)(part) for part in parts)
+    return np.concatenate(list(progress(drawn, total=len(parts), desc=f"draw {count} faces", unit="part")))
 
-    with progress(total=count, desc="draw", unit="face") as bar:
 
-        def draw(start: int) -> None:
-            part = slice(start, start + CHUNK)
-            columns = {name: np.asarray(values[part], np.float32)[:, None] for name, values in face.items()}
-            images[part] = _render_chunk(SimpleNamespace(**columns))
-            bar.update(len(images[part]))
-
-        # Threads, since NumPy gives up the interpreter's lock for as long as it works on an array.
-        with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-            list(pool.map(draw, range(0, count, CHUNK)))
-    return images
+def _render_part(face: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Draws some faces, one chunk after the other."""
+    chunks = [
+        {name: np.asarray(values[start : start + CHUNK], np.float32)[:, None] for name, values in face.items()}
+        for start in range(0, len(face["scale"]), CHUNK)
+    ]
+    return np.concatenate([_render_chunk(SimpleNamespace(**chunk)) for chunk in chunks])
 
 
 def _render_chunk(p: SimpleNamespace) -> np.ndarray:
