@@ -23,6 +23,7 @@ setup: $(VENV)/.ready-$(EXTRAS) ## Make .venv from the lock file (EXTRAS=dev,lan
 $(VENV)/.ready-$(EXTRAS): $(LOCKS) pyproject.toml install.sh
 	@PYTHON=$(PYTHON) ./install.sh $(VENV) $(LOCKS)
 	@$(BIN)/emobench offline-plots >/dev/null
+	@$(BIN)/python -m emobench.dissection.first_use
 	@touch $@
 
 .PHONY: doctor

@@ -21,6 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {
         "contracts",
+        "cores",
         "costs",
         "device",
         "doctor",

@@ -1,7 +1,8 @@
-"""Dissecting recorded networks layer by layer, one layer's activations in memory at a time."""
+"""Dissecting recorded networks layer by layer; large layers are held one at a time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from emobench.concepts.scores import ConceptScores
+from emobench.cores import one_a_core
 from emobench.dissection.layer import Dissected, Layer, dissect_layer, held_out_columns, truly_best
 from emobench.dissection.scorers import Scorer, make_scorer
 from emobench.dissection.stability import stability
@@ -23,8 +25,12 @@ from emobench.networks.activations import load_activations
 from emobench.own_code import short_name
 from emobench.progress import progress
 from emobench.settings.dissect import Dissect
+from emobench.settings.network import file_of
+from emobench.stored import existing
 
 KEY = ["layer", "concept_set", "similarity_fn"]
+SMALL_BYTES = 2**26
+"""Of a layer's activations: layers up to this size are dissected side by side, larger ones on all cores, one by one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,13 @@ class Tables:
     similarity: dict[str, list[Tensor]] = field(default_factory=dict)
     class_means: list[Tensor] = field(default_factory=list)
 
+    def add(self, more: "Tables") -> None:
+        """Appends what was found of further layers."""
+        for name in ("units", "layers", "evidence", "nulls", "class_means"):
+            getattr(self, name).extend(getattr(more, name))
+        for concept_set, parts in more.similarity.items():
+            self.similarity.setdefault(concept_set, []).extend(parts)
+
 
 def dissect_networks(
     dissect: Dissect, images: Images, layers: Sequence[str], recordings: Mapping[str, Path], *, profiled: str, seed: int
@@ -69,8 +82,19 @@ def dissect_networks(
     work = _Work(dissect, images, recordings, profiled, seed)
     found = {network: Tables() for network in recordings if network != "noisy"}
     both = [(layer, network) for layer in layers for network in found]
-    for layer, network in progress(both, desc="dissect", unit="layer"):
-        work.dissect(layer, network, found[network])
+    own = any(file_of(name)[1] for name in dissect.similarity_fns)
+    with progress(total=len(both), desc="dissect", unit="layer") as bar:
+
+        def dissected(place: tuple[str, str]) -> Tables:
+            tables = work.dissect(*place)
+            bar.update()
+            return tables
+
+        for small, group in groupby(both, lambda place: not own and work.is_small(*place)):
+            some = list(group)
+            parts = one_a_core(dissected, some, torch.device("cpu")) if small else map(dissected, some)
+            for (_, network), tables in zip(some, parts, strict=True):
+                found[network].add(tables)
     return found
 
 
@@ -104,8 +128,13 @@ class _Work:
             "measured": measured_evidence(torch.from_numpy(measured)),
         }
 
-    def dissect(self, name: str, network: str, tables: Tables) -> None:
-        """Adds what is found of one layer."""
+    def is_small(self, name: str, network: str) -> bool:
+        """Whether a layer's activations are so few that several layers can be held at once."""
+        return existing(self.recordings[network] / f"{name}.npy", "record").stat().st_size <= SMALL_BYTES
+
+    def dissect(self, name: str, network: str) -> Tables:
+        """What is found of one layer."""
+        tables = Tables()
         activations = load_activations(self.recordings[network], name, self.digest, self.probe)
         held = load_activations(self.recordings[network], name, self.digest, self.held)
         layer = Layer(
@@ -134,6 +163,7 @@ class _Work:
         self._profile(found, held, tables)
         if network == "trained":
             self._add_stability(name, layer, found, tables)
+        return tables
 
     @property
     def _seen(self) -> int:

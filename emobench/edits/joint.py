@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emobench.cores import one_a_core
 from emobench.edits.controls import blank, norm_deciles, shuffled
 from emobench.edits.drawing import Tally, new_tally, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
@@ -22,7 +23,6 @@ from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.networks.network import Pictures
 from emobench.progress import progress
-from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.runs import Kept
 from emobench.sweeps.scaled import ScaledNetwork
 from emobench.sweeps.tasks import VERSION

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from emobench.cores import one_a_core
 from emobench.edits.target import Configuration, unit_table
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
@@ -25,7 +26,6 @@ from emobench.functional.classification import classification_metrics
 from emobench.networks.network import Network, Pictures
 from emobench.progress import progress
 from emobench.settings.edit import Edit, Search
-from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 
 NOTHING = pd.DataFrame(columns=["layers", "kind", "penalty", "exponent", "nll_t", "accuracy"])

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from emobench.cores import one_a_core
 from emobench.edits.family import LEVEL, NLL_MARGIN, PAPER_NAME, PROTOCOLS, RANDOM_KINDS, family, may_improve
 from emobench.edits.power import detectable
 from emobench.errors import UserError
@@ -78,15 +79,15 @@ def verdicts(configs: pd.DataFrame, predictions: Predictions, compare: Compare, 
     """
     members = family(configs, edit.paper)
     options = {"draws": compare.bootstrap_draws, "confidence": compare.confidence, "seed": seed}
-    tables = [
-        _judged(
-            configs[configs["images"] == images].set_index("config_id"), predictions, members, images, edit, options
-        )
-        for images in PROTOCOLS
-        if len(members) and len(predictions.positions[images])
-    ]
     if not edit.asked:
         return no_verdicts()
+
+    def judged(images: str) -> pd.DataFrame:
+        measured = configs[configs["images"] == images].set_index("config_id")
+        return _judged(measured, predictions, members, images, edit, options)
+
+    present = [images for images in PROTOCOLS if len(members) and len(predictions.positions[images])]
+    tables = one_a_core(judged, present, torch.device("cpu"))
     if not tables:
         raise UserError("no edit can be judged: every configuration is degenerate; expected other edit.taus")
     return pd.concat(tables, ignore_index=True)

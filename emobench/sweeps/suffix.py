@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emobench.cores import one_a_core
 from emobench.networks.cut import Cut, WholeCut, cut
 from emobench.networks.network import Network, Pictures
-from emobench.sweeps.cores import one_a_core
 from emobench.sweeps.fronts import FrontRun, PlainRun
 from emobench.sweeps.planning import Group, changes, groups
 

@@ -91,7 +91,7 @@ def test_a_configuration_is_the_edited_network_run_again(layout, configs):
         with torch.inference_mode():
             logits = network.logits(imageset.images)
         assert (preds[position] == logits[rows["val_test"]].argmax(-1).numpy()).mean() > 0.98
-        temperature = fit_temperature(logits[rows["val"]], labels[rows["val"]])
+        temperature = float(fit_temperature(logits[rows["val"]], labels[rows["val"]]))
         assert row.temperature == pytest.approx(temperature, rel=1e-3)
         for images, at in rows.items():
             expected = classification_metrics(logits[at], labels[at], BASIC)

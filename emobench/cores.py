@@ -14,7 +14,7 @@ def one_a_core(function: Callable[[Any], Any], items: Sequence[Any], device: tor
     ten times as long. An accelerator has its own order, and a single item has all cores.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(items) == 1:
+    if device.type != "cpu" or threads == 1 or len(items) < 2:
         return [function(item) for item in items]
     torch.set_num_threads(1)
     try:
