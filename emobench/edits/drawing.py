@@ -60,10 +60,10 @@ class Tally:
             self.kept = planned
 
 
-def new_tally(bench: Bench, baseline: np.ndarray, edited: np.ndarray) -> Tally:
-    """An empty tally of an edit: both its predictions (images,) and those of the network as it is."""
-    controls = bench.target.edit.controls
-    return Tally(controls, bench.right(edited[None])[0], bench.may_improve(baseline, edited))
+def new_tally(bench: Bench, answers: Mapping[str, np.ndarray], config_id: str) -> Tally:
+    """An empty tally of one of the edits whose answers are given (see Bench.open_sets)."""
+    right = bench.right(answers[config_id][None])[0]
+    return Tally(bench.target.edit.controls, right, bench.open_sets(answers)[config_id])
 
 
 def rounds(controls: Controls, more: int = ROUND_DRAWS) -> Iterator[range]:
@@ -154,8 +154,12 @@ def _drawn(
     """All controls that are searched for, in the order of the members: both random kinds, uniform, inverse."""
     options = bench.target.edit.controls
     judged = picked(edits, [edit.config_id for edit, *_ in members.values()])
-    edited = dict(zip(members, judged.predictions, strict=True))
-    tallies = {(name, kind): new_tally(bench, baseline, edited[name]) for name in members for kind in RANDOM_KINDS}
+    answers = {"baseline": baseline, **dict(zip(judged.config_ids, judged.predictions, strict=True))}
+    tallies = {
+        (name, kind): new_tally(bench, answers, edit.config_id)
+        for name, (edit, *_) in members.items()
+        for kind in RANDOM_KINDS
+    }
     chosen, parts = [], []
     for draws in rounds(options):
         drawing = {key for key, tally in tallies.items() if tally.kept is None}

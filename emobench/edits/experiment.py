@@ -77,7 +77,8 @@ def sweep_edits(
     bench = bench_of(network, imageset, target, workers)
     trial = try_edits(bench, configs, seed=seed)
     parts, judged, logits, evaluated = trial.parts, trial.judged, trial.logits, trial.evaluated
-    joint = measure_joint(bench, [one for one in found if len(one.scales) > 1], seed=seed)
+    answers = dict(zip(judged, logits.argmax(-1).numpy(), strict=True))
+    joint = measure_joint(bench, [one for one in found if len(one.scales) > 1], seed=seed, answers=answers)
     if joint is not None:
         parts.append(joint.measured)
         judged, logits = [*judged, *joint.judged], torch.cat([logits, joint.logits])

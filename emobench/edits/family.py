@@ -1,9 +1,13 @@
 """Which edits get a verdict: the best on val of each arm and the published cell. Choosing looks at val alone."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from emobench.errors import UserError
+from emobench.functional.paired import holm, mcnemar
 from emobench.settings.edit import PaperCell
 
 PAPER_ARM = "similarity"
@@ -33,14 +37,26 @@ def best_index(accuracy: np.ndarray, nll: np.ndarray) -> int:
 
 
 def may_improve(gains: float, losses: float, p_value: float) -> bool:
-    """Whether an edit can still be told to improve, whatever its controls do.
+    """Whether an edit can still be told to improve, whatever its controls do: ``p_value`` is Holm's.
 
-    Its test against the baseline must be significant even before Holm's correction, which makes no p smaller.
+    That over a part of the family does as well: no p gets smaller where more edits join.
 
     >>> may_improve(20, 5, 0.004), may_improve(5, 20, 0.004), may_improve(20, 12, 0.21)
     (True, False, False)
     """
     return p_value < LEVEL and gains > losses
+
+
+def corrected_tests(before: Tensor, after: Mapping[str, Tensor]) -> dict[str, tuple[int, int, float]]:
+    """McNemar's test of each edit against the baseline, with Holm's p over all of them: gains, losses, p.
+
+    Args:
+        before: which answers of the baseline are right, (images,) bool.
+        after: config_id -> which of the edit's are.
+    """
+    tests = {name: mcnemar(before, right) for name, right in after.items()}
+    p_values = holm([test.p_value for test in tests.values()])
+    return {name: (test.gains, test.losses, p) for (name, test), p in zip(tests.items(), p_values, strict=True)}
 
 
 def candidates(table: pd.DataFrame) -> pd.DataFrame:

@@ -49,17 +49,22 @@ class JointEdits:
     evaluated: int
 
 
-def measure_joint(bench: Bench, found: Sequence[Found], *, seed: int) -> JointEdits | None:
+def measure_joint(
+    bench: Bench, found: Sequence[Found], *, seed: int, answers: Mapping[str, np.ndarray] | None = None
+) -> JointEdits | None:
     """Measures edits of several layers, and the controls of the one in each arm that is best on val.
 
     Args:
         bench: the network, the images and their sets; its own layer plays no part.
         found: edits of several layers each; those of one arm scale the same layers.
         seed: of the benchmark; a draw's permutation depends on it, the kind, the draw and the layer.
+        answers: predictions (images,) of the baseline and of the judged edits that are measured already; without, the
+            baseline is asked anew.
 
     Returns:
         None where nothing was found.
     """
+    known = dict(answers or {})
     arms: dict[str, list[Found]] = {}
     for one in found:
         arms.setdefault(one.arm, []).append(one)
@@ -68,8 +73,9 @@ def measure_joint(bench: Bench, found: Sequence[Found], *, seed: int) -> JointEd
         arm = _Arm(bench, name, cells)
         edits, every = arm.measured([one.configuration() for one in cells], [one.scales for one in cells])
         best = best_index(*arm.scores(every[:, arm.val]))
-        parts += [edits, *arm.controls(best, edits.predictions[best], seed)]
         judged.append(cells[best].config_id)
+        known[judged[-1]] = edits.predictions[best]
+        parts += [edits, *arm.controls(best, known, seed)]
         logits.append(every[best])
         evaluated += len(cells) + arm.tried
     return JointEdits(joined(parts), judged, torch.stack(logits), evaluated) if parts else None
@@ -96,20 +102,20 @@ class _Arm:
             "nll"
         ].numpy()
 
-    def controls(self, best: int, edited: np.ndarray, seed: int) -> Iterator[Measured]:
+    def controls(self, best: int, answers: Mapping[str, np.ndarray], seed: int) -> Iterator[Measured]:
         """The controls of the best cell: each the best on val of the same cells, changed in one way.
 
-        ``edited`` (images,): predictions of the best cell.
+        ``answers``: see measure_joint, with the best cell's.
         """
         edit = self.cells[best].configuration()
         if not self.bench.target.edit.controls.draws:
             return
         cooled = self.network.all_logits(None)
-        baseline = cooled.argmax(-1).numpy()
+        answers = {"baseline": cooled.argmax(-1).numpy(), **answers}
         cooled = cooled / fit_temperature(cooled[self.val], self.bench.labels[self.val])
         yield self._as_measured([blank(self.layer, self.name, edit, "temperature")], cooled[None])
         for kind in RANDOM_KINDS:
-            yield self._drawn(edit, new_tally(self.bench, baseline, edited), kind, seed)
+            yield self._drawn(edit, new_tally(self.bench, answers, edit.config_id), kind, seed)
         for kind, cells in self._single_cells().items():
             self.tried += len(cells)
             control, logits = self._control(edit, kind, None, cells)

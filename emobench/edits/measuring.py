@@ -10,12 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.family import PROTOCOLS, may_improve
+from emobench.edits.family import PROTOCOLS, corrected_tests, may_improve
 from emobench.edits.target import Configuration, Target, stacked
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import averaged, averaged_probabilities, image_scores, probability_scores
-from emobench.functional.paired import mcnemar
 from emobench.networks.network import Network, Pictures
 from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
 
@@ -87,15 +86,17 @@ class Bench:
         right = torch.from_numpy(predictions) == self.labels
         return torch.stack([right[:, at].sum(1) for at in self._judged], dim=1)
 
-    def may_improve(self, baseline: np.ndarray, edited: np.ndarray) -> Tensor:
-        """On which of the judged sets an edit can still be told to improve (see family.may_improve): (sets,) bool.
+    def open_sets(self, answers: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """On which of the judged sets each edit can still be told to improve (see family.may_improve): (sets,) bool.
 
         Args:
-            baseline: predictions (images,) of the network as it is.
-            edited: and of the edit.
+            answers: predictions (images,) of the ``baseline``, and by config_id of all edits of the family that are
+                measured so far.
         """
-        before, after = (torch.from_numpy(predictions) == self.labels for predictions in (baseline, edited))
-        return torch.tensor([may_improve(*mcnemar(before[at], after[at])) for at in self._judged])
+        right = {name: torch.from_numpy(predictions) == self.labels for name, predictions in answers.items()}
+        before = right.pop("baseline")
+        tests = [corrected_tests(before[at], {name: one[at] for name, one in right.items()}) for at in self._judged]
+        return {name: torch.tensor([may_improve(*some[name]) for some in tests]) for name in right}
 
     @property
     def _judged(self) -> list[np.ndarray]:

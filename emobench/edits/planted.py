@@ -19,14 +19,13 @@ from emobench.edits.controls import accompanied
 from emobench.edits.cross_fitted import SEES_LABELS
 from emobench.edits.drawing import run_controls
 from emobench.edits.experiment import EFFECT_IMAGES, unit_effects
-from emobench.edits.family import family, may_improve
+from emobench.edits.family import corrected_tests, family, may_improve
 from emobench.edits.measuring import Bench, joined
 from emobench.edits.search import SearchImages, search_edits
 from emobench.edits.target import Configuration, Target, layer_bias, layer_weight, unit_table
 from emobench.edits.verdicts import Predictions, verdicts
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
-from emobench.functional.paired import holm, mcnemar
 from emobench.networks.network import Network
 from emobench.settings.edit import Edit
 from emobench.settings.results import Compare
@@ -202,10 +201,8 @@ def improved(ground: Ground, members: pd.DataFrame, answers: Mapping[str, np.nda
     at = ground.positions["test"]
     labels, names = ground.labels.numpy()[at], list(dict.fromkeys(members["config_id"]))
     before = answers["baseline"][at] == labels
-    tests = [mcnemar(before, answers[name][at] == labels) for name in names]
-    p_values = holm([test.p_value for test in tests])
-    told = zip(names, p_values, tests, strict=True)
-    return {name for name, p, test in told if may_improve(test.gains, test.losses, p)}
+    tests = corrected_tests(before, {name: answers[name][at] == labels for name in names})
+    return {name for name, test in tests.items() if may_improve(*test)}
 
 
 def _searched(ground: Ground, edit: Edit, seed: int) -> list[Configuration]:

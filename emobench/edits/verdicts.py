@@ -107,12 +107,13 @@ def _judged(
     count, planned = len(predictions.positions[images]), edit.controls.draws
     named, rows = members["config_id"].tolist(), members.to_dict("records")
     shown = progress(named, desc=f"compare on {images}", unit="edit")
-    tests = [_compared(predictions, name, images, options) for name in shown]
-    ruled_out = [not may_improve(test["gains"], test["losses"], test["mcnemar_p"]) for test in tests]
+    tests = pd.DataFrame([_compared(predictions, name, images, options) for name in shown])
+    tests["holm_p"] = _corrected(members["config_id"], tests["mcnemar_p"])
+    ruled_out = [not may_improve(*test) for test in zip(tests["gains"], tests["losses"], tests["holm_p"], strict=True)]
     beside = [_beside_controls(chosen, *pair, count, planned) for pair in zip(rows, ruled_out, strict=True)]
     reliability = _reliability(predictions, named, chosen["temperature"], images, options)
-    table = pd.concat([members.assign(images=images), *map(pd.DataFrame, (tests, beside, reliability))], axis=1)
-    table["holm_p"] = _corrected(table)
+    parts = (members.assign(images=images), tests, pd.DataFrame(beside), pd.DataFrame(reliability))
+    table = pd.concat(parts, axis=1)
     table = table.join(detectable(table, count))
     table[["verdict", "why"]] = [verdict(row) for row in table.to_dict("records")]
     return table[[*KEY, *JUDGED, *table.columns.drop([*KEY, *JUDGED])]]
@@ -221,11 +222,10 @@ def right_answers(accuracy: pd.Series | float, count: int) -> np.ndarray:
     return np.rint(np.asarray(accuracy) * count).astype(np.int64)
 
 
-def _corrected(table: pd.DataFrame) -> pd.Series:
+def _corrected(config_ids: pd.Series, p_values: pd.Series) -> pd.Series:
     """Holm over the configurations of one image set; one that stands there twice is one hypothesis."""
-    once = table.drop_duplicates("config_id")
-    corrected = dict(zip(once["config_id"], holm(once["mcnemar_p"].tolist()), strict=True))
-    return table["config_id"].map(corrected)
+    once = dict(zip(config_ids, p_values, strict=True))
+    return config_ids.map(dict(zip(once, holm(list(once.values())), strict=True)))
 
 
 def summary(configs: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict]:

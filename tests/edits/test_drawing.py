@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from emobench.edits.drawing import Chooser, Tally, rounds
-from emobench.edits.family import LEVEL
+from emobench.edits.family import LEVEL, PROTOCOLS
 from emobench.edits.measuring import Bench
 from emobench.edits.target import Configuration
 from emobench.functional.stopping import sequential_p, settling_hits
@@ -103,7 +103,8 @@ def test_a_stage_stopped_among_its_draws_goes_on_and_ends_in_the_same_bytes(tmp_
     options = {"draws": 30, "least": 5, "layer": "lin2", "arms": ["weight_norm"], "factors": [1.5], "search": search}
     params, plain = edit_bench.small_params(**options), edit_bench.write_benchmark(tmp_path / "plain", val=12, test=8)
     # So few images that no edit could be told to improve: its controls would stop at the least number.
-    monkeypatch.setattr(Bench, "may_improve", lambda bench, *_: torch.ones(len(bench._judged), dtype=torch.bool))
+    all_open = torch.ones(len(PROTOCOLS), dtype=torch.bool)
+    monkeypatch.setattr(Bench, "open_sets", lambda bench, answers: dict.fromkeys(answers, all_open))
     edit.run(params, plain)
     stopped, add = edit_bench.write_benchmark(tmp_path / "stopped", val=12, test=8), Tally.add
     for calls in (1, 3):  # among the draws of the one layer, then among those of both

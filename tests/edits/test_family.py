@@ -1,9 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from emobench.edits.family import best_index, best_on_val, family
+from emobench.edits.family import best_index, best_on_val, corrected_tests, family, may_improve
 from emobench.errors import UserError
+from emobench.functional.paired import mcnemar
 from emobench.settings.edit import PaperCell
 
 PAPER = PaperCell(tau=0.0, factor=1.5)
@@ -63,3 +67,23 @@ def test_a_published_cell_that_was_not_evaluated():
     with pytest.raises(UserError, match="no cell tau 7.0, factor 2.5; run dvc repro edit"):
         family(GRID, PaperCell(tau=7.0, factor=2.5))
     assert family(GRID[GRID.arm != "similarity"], PaperCell(tau=7.0, factor=2.5)).config_id.tolist() == ["w1"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=8), st.data())
+def test_what_a_part_of_the_family_rules_out_stays_so(counts, data):
+    """Controls stop by Holm's p over the edits that are measured; the verdict's is over all."""
+    images = 100
+    before = torch.arange(images) < 50
+    after = {}
+    for number, (gains, losses) in enumerate(counts):
+        after[f"{number}"] = before.clone()
+        after[f"{number}"][50 : 50 + gains] = True
+        after[f"{number}"][:losses] = False
+    some = data.draw(st.sets(st.sampled_from(sorted(after)), min_size=1))
+    every, part = corrected_tests(before, after), corrected_tests(before, {name: after[name] for name in sorted(some)})
+    for name, (gains, losses, p_value) in part.items():
+        assert (gains, losses) == every[name][:2] == counts[int(name)]
+        assert p_value <= every[name][2] + 1e-12
+        assert may_improve(*part[name]) or not may_improve(*every[name])
+        alone = mcnemar(before, after[name]).p_value
+        assert p_value >= alone
