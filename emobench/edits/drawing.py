@@ -60,10 +60,10 @@ class Tally:
             self.kept = planned
 
 
-def new_tally(bench: Bench, answers: Mapping[str, np.ndarray], config_id: str) -> Tally:
-    """An empty tally of one of the edits whose answers are given (see Bench.open_sets)."""
+def new_tallies(bench: Bench, answers: Mapping[str, np.ndarray], config_id: str, open_: Tensor) -> dict[str, Tally]:
+    """An empty tally of an edit for each random kind; ``answers`` and ``open_`` as in Bench.open_sets."""
     right = bench.right(answers[config_id][None])[0]
-    return Tally(bench.target.edit.controls, right, bench.open_sets(answers)[config_id])
+    return {kind: Tally(bench.target.edit.controls, right, open_) for kind in RANDOM_KINDS}
 
 
 def rounds(controls: Controls, more: int = ROUND_DRAWS) -> Iterator[range]:
@@ -155,10 +155,11 @@ def _drawn(
     options = bench.target.edit.controls
     judged = picked(edits, [edit.config_id for edit, *_ in members.values()])
     answers = {"baseline": baseline, **dict(zip(judged.config_ids, judged.predictions, strict=True))}
+    open_sets = bench.open_sets(answers)
     tallies = {
-        (name, kind): new_tally(bench, answers, edit.config_id)
+        (name, kind): tally
         for name, (edit, *_) in members.items()
-        for kind in RANDOM_KINDS
+        for kind, tally in new_tallies(bench, answers, edit.config_id, open_sets[edit.config_id]).items()
     }
     chosen, parts = [], []
     for draws in rounds(options):

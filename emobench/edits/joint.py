@@ -14,7 +14,7 @@ from torch import Tensor
 
 from emobench.cores import one_a_core
 from emobench.edits.controls import blank, norm_deciles, shuffled
-from emobench.edits.drawing import Tally, new_tally, rounds
+from emobench.edits.drawing import Tally, new_tallies, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
 from emobench.edits.measuring import Bench, Measured, joined, measure, picked
 from emobench.edits.search import Found
@@ -114,8 +114,9 @@ class _Arm:
         answers = {"baseline": cooled.argmax(-1).numpy(), **answers}
         cooled = cooled / fit_temperature(cooled[self.val], self.bench.labels[self.val])
         yield self._as_measured([blank(self.layer, self.name, edit, "temperature")], cooled[None])
-        for kind in RANDOM_KINDS:
-            yield self._drawn(edit, new_tally(self.bench, answers, edit.config_id), kind, seed)
+        open_ = self.bench.open_sets(answers)[edit.config_id]
+        for kind, tally in new_tallies(self.bench, answers, edit.config_id, open_).items():
+            yield self._drawn(edit, tally, kind, seed)
         for kind, cells in self._single_cells().items():
             self.tried += len(cells)
             control, logits = self._control(edit, kind, None, cells)
