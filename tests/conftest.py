@@ -1,5 +1,6 @@
 """Shared by all tests: tests may import helper modules that lie beside them."""
 
+import gc
 import os
 import shutil
 import sys
@@ -13,6 +14,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Parts of the campaign, which is run as a script.
 collect_ignore = [str(path) for path in (Path(__file__).parent / "faults").glob("[!t]*.py")]
 collect_ignore += [str(Path(__file__).parent / "faults" / "tiny.py")]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not look at its millions of objects again and again."""
+    gc.collect()
+    gc.freeze()
+    if (graph := sys.modules.get("emobench.networks.graph")) is not None:
+        from exports import remembered
+
+        graph._exported = remembered(graph._exported)
 
 
 @pytest.fixture(scope="session")
