@@ -55,7 +55,9 @@ def searched(logits, labels):
     def nll(log_temperature):
         return float(probability_metrics(logits / (spread * math.exp(log_temperature)), labels)["nll"])
 
-    return spread * math.exp(minimize_scalar(nll, bounds=(-math.log(1000), math.log(1000)), method="bounded", options={"xatol": 1e-9}).x)
+    return spread * math.exp(
+        minimize_scalar(nll, bounds=(-math.log(1000), math.log(1000)), method="bounded", options={"xatol": 1e-9}).x
+    )
 
 
 @given(st.integers(0, 2**31), st.integers(20, 200), st.floats(0.01, 50), st.floats(0.0, 2.0))
