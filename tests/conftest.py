@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,20 @@ collect_ignore = [str(path) for path in (Path(__file__).parent / "faults").glob(
 collect_ignore += [str(Path(__file__).parent / "faults" / "tiny.py")]
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """What is imported stays: the garbage collector need not look at its millions of objects again and again."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    """Networks are exported once, not in each test (see exports.py)."""
     if (graph := sys.modules.get("emobench.networks.graph")) is not None:
         from exports import remembered
 
