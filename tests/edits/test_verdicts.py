@@ -204,7 +204,7 @@ def test_reliability_before_and_after_temperature():
     rng = np.random.default_rng(0)
     labels = rng.integers(7, size=60)
     logits = rng.normal(size=(2, 60, 7)).astype(np.float32) * 2 + 2 * np.eye(7, dtype=np.float32)[labels]
-    temperatures = [fit_temperature(torch.from_numpy(one), torch.from_numpy(labels)) for one in logits]
+    temperatures = [float(fit_temperature(torch.from_numpy(one), torch.from_numpy(labels))) for one in logits]
     grid = configs(("s2", "similarity", "ok", 0.6, 1.0), temperature=temperatures)
     names, at = ["baseline", "s2"], {"val": np.arange(5), "test": np.arange(5, 60)}
     at |= {"test_noleaks": np.arange(0), "val_test": np.arange(60)}
