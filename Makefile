@@ -40,16 +40,27 @@ repro: setup ## Run the benchmark in params.yaml: all stages that are not up to 
 reference: setup ## Keep the finished run as the reference that git holds, with where it came from
 	@$(BIN)/emobench reference
 
+# Two processes of one thread; whole files, since what tests of a file share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: setup ## Run the tests (slow ones on real data too, where ../shared is), in two processes of one thread
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup ## Run the tests, but for those that are slow by nature
+	@$(PYTEST) -m "not slow"
+
+.PHONY: test-slow
+test-slow: setup ## Run the slow tests: real data where ../shared is, published networks, processes, queues, pages in all looks
+	@$(PYTEST) -m slow
+
+.PHONY: test-all
+test-all: setup ## Run all tests
+	@$(PYTEST)
 
 .PHONY: faults
 faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count (FAULTS: options)
 	@$(BIN)/python tests/faults/campaign.py $(FAULTS)
 
 .PHONY: test-browser
-test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of make test)
+test-browser: setup ## Open the pages and the MLflow UI in Chromium (part of make test-all)
 	@$(BIN)/python -m pytest -q -rs tests/browser
 
 .PHONY: lint

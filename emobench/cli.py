@@ -26,7 +26,7 @@ from emobench.cli_units import units
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, told
 from emobench.layout import Layout
-from emobench.process import settle
+from emobench.process import kept_for_good, settle
 from emobench.progress import working
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -105,7 +105,9 @@ def _stage_command(name: str, text: str) -> click.Command:
         params = load_params()
         layout = Layout(params.name)
         with stage_costs.measured(layout, name), working(name):
-            importlib.import_module(f"emobench.stages.{name}").run(params, layout)
+            with kept_for_good():
+                stage = importlib.import_module(f"emobench.stages.{name}")
+            stage.run(params, layout)
 
     return command
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from presets import preset
 from small_card import write_small_card
 from small_network import as_network, new_network
 
@@ -14,7 +15,7 @@ from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.networks.sources import load_network, save_network, with_weights
 from emobench.networks.vggnet import LAYERS
-from emobench.params import Params, load_params
+from emobench.params import Params
 from emobench.settings.edit import Controls
 from emobench.vocabulary.card import load_vocabulary, save_vocabulary, vocabulary_of
 from emobench.vocabulary.class_names import BASIC
@@ -25,7 +26,7 @@ TAUS, FACTORS = [-9.0, -0.5, 0.0, 0.5], [1.0, 1.5, 3.0]
 
 
 def small_params(**edit) -> Params:
-    params = load_params(DEMO)
+    params = preset()
     options = {"layer": "auto", "taus": TAUS, "factors": FACTORS, "arms": ["similarity", "weight_norm", "proportional"]}
     options["controls"] = Controls(draws=edit.pop("draws", 0), least=edit.pop("least", 50))
     quick = {"kinds": [], "joint": [], "penalties": [1.0], "exponents": [1.0], "folds": 2, "steps": 3, "batch_size": 16}

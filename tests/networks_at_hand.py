@@ -1,6 +1,7 @@
 """Small networks of many kinds with random weights and BatchNorm statistics, for tests of what works on any network."""
 
 import copy
+from functools import cache
 
 import timm
 import torch
@@ -79,7 +80,13 @@ SLOW = {"resnet18", "mobilenet", "efficientnet", "convnext", "mixer"}
 
 
 def network(name):
-    """The network in evaluation mode and five images, always the same."""
+    """The network in evaluation mode, not to be changed (torch.export takes seconds), and five images, the same."""
+    model, images = _made(name)
+    return model, images.clone()
+
+
+@cache
+def _made(name):
     build, (channels, side) = NETWORKS[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)

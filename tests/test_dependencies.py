@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,23 +83,27 @@ def modules(packages: Iterable[str]) -> dict[str, str]:
 
 
 BASE = names(PROJECT["dependencies"])
-PACKAGE_IMPORTS = imported((ROOT / "emobench").rglob("*.py"))
-TEST_IMPORTS = imported((ROOT / "tests").rglob("*.py"))
+
+
+@cache
+def imports_of(folder: str) -> set[str]:
+    """Read when the first test asks."""
+    return imported((ROOT / folder).rglob("*.py"))
 
 
 def test_the_package_imports_what_it_declares() -> None:
     declared = BASE | names(EXTRAS["cluster"] + EXTRAS["landmarks"])
-    assert sorted(PACKAGE_IMPORTS - set(modules(declared).values())) == [], "undeclared"
+    assert sorted(imports_of("emobench") - set(modules(declared).values())) == [], "undeclared"
 
 
 def test_the_tests_import_what_is_declared() -> None:
-    assert sorted(TEST_IMPORTS - set(modules(BASE | names(EXTRAS["dev"])).values())) == [], "undeclared"
+    assert sorted(imports_of("tests") - set(modules(BASE | names(EXTRAS["dev"])).values())) == [], "undeclared"
 
 
 @pytest.mark.parametrize("group", ["dependencies", *EXTRAS])
 def test_what_is_declared_is_used(group: str) -> None:
     declared = names(PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]) - set(NOT_IMPORTED)
-    users = PACKAGE_IMPORTS | TEST_IMPORTS if group == "dev" else PACKAGE_IMPORTS
+    users = imports_of("emobench") | imports_of("tests") if group == "dev" else imports_of("emobench")
     assert [package for package, module in modules(declared).items() if module not in users] == []
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 from kinds import VGG, Kind, network_of, with_kind
+from presets import preset
 
-import emobench
 from emobench.faces.card import describe, write_card
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest, write_array, write_json, write_parquet
@@ -16,7 +16,7 @@ from emobench.layout import Layout
 from emobench.networks.network import Network
 from emobench.networks.recorder import Recorder
 from emobench.networks.sources import build_network, save_network
-from emobench.params import Params, load_params
+from emobench.params import Params
 from emobench.stages import annotate, dissect, prepare
 from emobench.vocabulary.card import load_vocabulary, save_vocabulary, vocabulary_of
 
@@ -25,7 +25,7 @@ SPLITS = {"train": 150, "val": 60, "test": 60}
 
 def tiny_params(kind: Kind = VGG) -> Params:
     """The demo's params with few drawn faces and few draws."""
-    demo = load_params(Path(emobench.__file__).parent / "presets" / "demo.yaml")
+    demo = preset()
     drawn = dataclasses.replace(demo.data, synthetic=dataclasses.replace(demo.data.synthetic, **SPLITS))
     few = dataclasses.replace(demo.dissect.soft_wpmi, top_k=20)
     return with_kind(

@@ -9,6 +9,7 @@ from emobench.tracking.tracker import Tracker
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
 ]
 DATASET = {"name": "small", "digest": "0123456789abcdef", "source": "drawn"}

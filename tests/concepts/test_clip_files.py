@@ -101,6 +101,7 @@ def vit_b_16():
     return model, theirs(model, 224)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["archive", "folder", "weights"])
 def test_a_vit_b_16_in_every_form(vit_b_16, tmp_path, form):
     model, (images, texts) = vit_b_16

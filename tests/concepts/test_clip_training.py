@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from presets import preset
 
 from emobench.concepts.captions import CaptionWriter, score_table
 from emobench.concepts.clip import load_clip, preprocessing, save_clip
@@ -13,10 +14,9 @@ from emobench.concepts.ranking import rank_names
 from emobench.errors import UserError
 from emobench.faces.card import describe
 from emobench.faces.imageset import ImageSet
-from emobench.params import load_params
 from emobench.vocabulary.class_names import BASIC
 
-PARAMS = load_params("emobench/presets/demo.yaml")
+PARAMS = preset()
 SMALL = {
     "embed_dim": 16, "image_size": 32, "image_width": 8, "text_width": 32, "text_layers": 1, "epochs": 3,
     "batch_size": 32, "max_lr": 0.01, "captions": 8, "precision": "float32",

@@ -159,6 +159,7 @@ def test_native_messages_go_to_the_log(tmp_path, capfd):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_faces_are_found_at_their_places_and_kept(model, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(landmarks, "CHUNK", 25)
     points = find_landmarks(photos, model, tmp_path, digest="a", workers=2)
@@ -197,6 +198,7 @@ def test_a_file_that_is_no_landmarker_is_named(model, tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_nothing_phones_home(model, tmp_path):
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")

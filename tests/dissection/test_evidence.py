@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from kinds import VGG, network_of
+from presets import preset
 
 from emobench.concepts.scores import ConceptScores
 from emobench.dissection.evidence import (
@@ -21,13 +22,17 @@ from emobench.dissection.evidence import (
 from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.files import write_json
-from emobench.params import load_params
 from emobench.settings.edit import Edit
 from emobench.vocabulary.class_names import BASIC
 
-EDIT = load_params("emobench/presets/demo.yaml").edit
-CARD = dataclasses.replace(network_of(VGG).card, recorded=("lin1", "lin2", "lin3"))
-KNOWN = {"card": CARD, "sets": {"expressions": ("smile", "frown"), "emotions": BASIC}, "seed": 0}
+EDIT = preset().edit
+SETS = {"expressions": ("smile", "frown"), "emotions": BASIC}
+
+
+def known() -> dict:
+    """What is the same in all calls."""
+    card = dataclasses.replace(network_of(VGG).card, recorded=("lin1", "lin2", "lin3"))
+    return {"card": card, "sets": SETS, "seed": 0}
 
 
 def test_own_class_units_counts_what_a_set_can_name() -> None:
@@ -114,7 +119,7 @@ def choice(concept_set: str, function: str) -> Edit:
 
 
 def test_the_known_answer_of_every_set_that_names_classes(case) -> None:
-    found = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN)
+    found = evidence(*case, edit=choice("expressions", "wpmi"), **known())
     assert found["output_layer"] == {
         "layer": "lin3",
         "concept_sets": {
@@ -124,26 +129,26 @@ def test_the_known_answer_of_every_set_that_names_classes(case) -> None:
 
 
 def test_the_edits_set_and_function_are_held_against_the_annotations(case) -> None:
-    right = evidence(*case, edit=choice("expressions", "cos_similarity"), **KNOWN)
+    right = evidence(*case, edit=choice("expressions", "cos_similarity"), **known())
     for network in ("trained", "untrained"):
         for layer in ("lin1", "lin2"):
             assert right[network][layer]["described"] == 1, "train and removed images, where it is wrong, don't count"
             assert right[network][layer]["units"] == 2
-    wrong = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN)
+    wrong = evidence(*case, edit=choice("expressions", "wpmi"), **known())
     assert wrong["trained"]["lin1"]["described"] == 1
     assert wrong["trained"]["lin2"]["described"] < 0.8
-    assert evidence(*case, edit=choice("emotions", "wpmi"), **KNOWN)["trained"] == {}
+    assert evidence(*case, edit=choice("emotions", "wpmi"), **known())["trained"] == {}
 
 
 def test_without_annotations_only_the_known_answer_stays(case) -> None:
     units, imageset, annotations, recordings = case
-    found = evidence(units, imageset, annotations * np.nan, recordings, edit=choice("expressions", "wpmi"), **KNOWN)
+    found = evidence(units, imageset, annotations * np.nan, recordings, edit=choice("expressions", "wpmi"), **known())
     assert set(found) == {"output_layer"}
 
 
 def test_without_a_recorded_output_layer_there_is_no_known_answer(case) -> None:
-    hidden = dataclasses.replace(KNOWN["card"], recorded=("lin1",))
-    found = evidence(*case, edit=choice("expressions", "wpmi"), **KNOWN | {"card": hidden})
+    hidden = dataclasses.replace(known()["card"], recorded=("lin1",))
+    found = evidence(*case, edit=choice("expressions", "wpmi"), **known() | {"card": hidden})
     assert set(found) == {"trained", "untrained"}
     assert set(found["trained"]) == {"lin1"}
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from presets import preset
 
 from emobench.concepts.scores import ConceptScores, concept_scores
 from emobench.dissection.layer import Layer, dissect_layer, held_out_columns, truly_best
@@ -9,10 +10,9 @@ from emobench.errors import UserError
 from emobench.functional.faithfulness import METRICS
 from emobench.functional.similarity import scores as similarity
 from emobench.functional.similarity.scores import top_images
-from emobench.params import load_params
 from emobench.settings.dissect import SIMILARITY_FNS
 
-DISSECT = load_params("emobench/presets/demo.yaml").dissect
+DISSECT = preset().dissect
 
 
 def planted(images: int = 600) -> tuple[torch.Tensor, torch.Tensor, ConceptScores]:

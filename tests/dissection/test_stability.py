@@ -2,13 +2,13 @@ import dataclasses
 
 import pytest
 import torch
+from presets import preset
 
 from emobench.dissection.scorers import Scorer, make_scorer
 from emobench.dissection.stability import describe_again, stability
 from emobench.functional.similarity import scores as similarity
-from emobench.params import load_params
 
-DEMO = load_params("emobench/presets/demo.yaml").dissect
+DEMO = preset().dissect
 FUNCTIONS = ("cos_similarity_cubed", "rank_reorder", "wpmi")
 WPMI = dataclasses.replace(DEMO.wpmi, top_k=12)
 DISSECT = dataclasses.replace(DEMO, wpmi=WPMI, null_draws=100)

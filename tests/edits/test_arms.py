@@ -2,6 +2,7 @@ import edit_bench
 import pandas as pd
 import pytest
 import torch
+from presets import preset
 from small_network import small_vggnet
 
 from emobench.edits.arms import ARMS, configurations
@@ -126,7 +127,7 @@ def test_every_arm_of_params_is_registered():
     everything = plan(arms=list(ARMS))
     assert {one.arm for one in everything} == {"baseline", *ARMS}
     assert len(by_id(everything)) == len(everything)
-    assert set(edit_bench.load_params(edit_bench.DEMO).edit.arms) <= set(ARMS)
+    assert set(preset().edit.arms) <= set(ARMS)
 
 
 def test_shifts_stand_beside_scales():

@@ -138,6 +138,7 @@ def real_index():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_counts_of_the_real_archive(real_index) -> None:
     summary = audit_summary(real_index, BASIC)
     assert summary["images"] == {"total": 35887, "train": 28709, "val": 3589, "test": 3589}
@@ -150,6 +151,7 @@ def test_counts_of_the_real_archive(real_index) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_placeholders_of_the_real_archive(real_index) -> None:
     # Counted by eye on contact sheets of all images in which no face is found.
     removed = real_index[real_index["status"] == "removed"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+from statsmodels.stats.multitest import multipletests
 
 from emobench.functional import paired
 from emobench.functional.classification import probability_metrics
@@ -58,6 +59,8 @@ def test_holm_as_a_plain_loop():
         expected[index] = running
     assert holm(values) == pytest.approx(expected)
     assert holm([]) == []
+    many = np.round(np.random.default_rng(0).random(40) ** 4, 2)
+    assert holm(many) == multipletests(many, method="holm")[1].tolist()
     with pytest.raises(ValueError, match="expected numbers from 0 to 1"):
         holm([0.1, math.nan])
 

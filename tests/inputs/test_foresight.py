@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from presets import preset
 
 import emobench
 from emobench.edits.power import foresight
@@ -12,15 +13,14 @@ from emobench.faces.card import DatasetCard, write_card
 from emobench.faces.raw import RawImages
 from emobench.faces.splitting import with_splits
 from emobench.inputs.foresight import expected_images, power_in_words
-from emobench.params import load_params
 
 PRESETS = Path(emobench.__file__).parent / "presets"
-PARAMS = load_params(PRESETS / "demo.yaml")
+PARAMS = preset()
 
 
 def asked(limit: int = 0):
     """Params of a benchmark whose images the user brings."""
-    data = load_params(PRESETS / "folder.yaml").data
+    data = preset("folder").data
     return dataclasses.replace(PARAMS, data=dataclasses.replace(data, limit=limit))
 
 

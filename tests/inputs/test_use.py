@@ -51,9 +51,9 @@ def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path
     assert load_params(repository / "params.yaml") == params
 
 
-def test_fer2013_with_the_archive_alone_knows_only_emotions(repository, archive) -> None:
-    said = use_preset("fer2013", repository, archive=archive)
-    params = load_params(repository / "params.yaml")
+def test_fer2013_with_the_archive_alone_knows_only_emotions(quick_repository, archive) -> None:
+    said = use_preset("fer2013", quick_repository, archive=archive)
+    params = load_params(quick_repository / "params.yaml")
     assert (params.annotate.source, params.concept_sets, params.edit.concept_set) == ("none", ["emotions"], "emotions")
     assert params.network.source == "train"
     assert any("knows the 7 emotions only" in line for line in said)
@@ -68,49 +68,51 @@ def test_fer2013_with_the_archive_alone_knows_only_emotions(repository, archive)
         ("demo", {"archive": Path("nowhere.zip")}, "takes no --archive"),
     ],
 )
-def test_what_is_missing_is_named(repository, preset, given, message) -> None:
+def test_what_is_missing_is_named(quick_repository, preset, given, message) -> None:
     with pytest.raises(UserError, match=message):
-        use_preset(preset, repository, **given)
-    assert not (repository / "params.yaml").exists()
+        use_preset(preset, quick_repository, **given)
+    assert not (quick_repository / "params.yaml").exists()
 
 
-def test_validate_finds_broken_inputs(repository, archive) -> None:
-    use_preset("fer2013", repository, archive=archive)
-    params = load_params(repository / "params.yaml")
-    kept = repository / params.data.input
+def test_validate_finds_broken_inputs(quick_repository, archive) -> None:
+    use_preset("fer2013", quick_repository, archive=archive)
+    params = load_params(quick_repository / "params.yaml")
+    kept = quick_repository / params.data.input
     kept.unlink()
     with pytest.raises(UserError, match="data.input is data/raw/fer2013-archive.zip, which is not there"):
-        check_inputs(params, repository)
+        check_inputs(params, quick_repository)
     kept.write_bytes(archive.read_bytes()[:-10])
     with pytest.raises(UserError, match="is a truncated or damaged zip"):
-        check_inputs(params, repository)
+        check_inputs(params, quick_repository)
 
 
-def test_another_archive_replaces_the_earlier_one_and_nothing_else(repository, archive) -> None:
-    use_preset("fer2013", repository, archive=archive)
-    mine = repository / "data/raw/fer2013-archive-mine.csv"
+def test_another_archive_replaces_the_earlier_one_and_nothing_else(quick_repository, archive) -> None:
+    use_preset("fer2013", quick_repository, archive=archive)
+    mine = quick_repository / "data/raw/fer2013-archive-mine.csv"
     mine.write_text(csv_text(csv_rows()))
-    use_preset("fer2013", repository, archive=mine)
-    assert load_params(repository / "params.yaml").data.input == "data/raw/fer2013-archive.csv"
+    use_preset("fer2013", quick_repository, archive=mine)
+    assert load_params(quick_repository / "params.yaml").data.input == "data/raw/fer2013-archive.csv"
     assert mine.is_file()
-    left = sorted(path.name for path in (repository / "data/raw").glob("fer2013-archive.*"))
+    left = sorted(path.name for path in (quick_repository / "data/raw").glob("fer2013-archive.*"))
     assert left == ["fer2013-archive.csv", "fer2013-archive.csv.dvc"]
 
 
-def test_a_copy_that_fails_keeps_the_earlier_archive(repository, archive, monkeypatch) -> None:
-    use_preset("fer2013", repository, archive=archive)
+def test_a_copy_that_fails_keeps_the_earlier_archive(quick_repository, archive, monkeypatch) -> None:
+    use_preset("fer2013", quick_repository, archive=archive)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("emobench.inputs.bring.shutil.copyfile", full)
     with pytest.raises(OSError, match="No space left"):
-        use_preset("fer2013", repository, archive=archive)
-    assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()
+        use_preset("fer2013", quick_repository, archive=archive)
+    assert (quick_repository / "data/raw/fer2013-archive.zip").read_bytes() == archive.read_bytes()
 
 
-def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_work(repository, monkeypatch) -> None:
-    root = repository
+def test_a_device_and_a_precision_that_the_machine_lacks_are_found_before_any_work(
+    quick_repository, monkeypatch
+) -> None:
+    root = quick_repository
     use_preset("demo", root)
     params = load_params(root / "params.yaml")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -137,22 +139,22 @@ def test_what_dvc_refuses_leaves_the_earlier_archive(repository, archive, tmp_pa
     assert {path.name: path.read_bytes() for path in (repository / "data/raw").iterdir()} == before
 
 
-def test_an_archive_that_prepare_would_refuse_replaces_nothing(repository, archive, tmp_path) -> None:
-    use_preset("fer2013", repository, archive=archive)
-    kept = (repository / "data/raw/fer2013-archive.zip").read_bytes()
+def test_an_archive_that_prepare_would_refuse_replaces_nothing(quick_repository, archive, tmp_path) -> None:
+    use_preset("fer2013", quick_repository, archive=archive)
+    kept = (quick_repository / "data/raw/fer2013-archive.zip").read_bytes()
     broken = kaggle_zip(tmp_path / "broken.zip", **{"train/angry/Training_0.png": b"no picture"})
     other = write_zip(tmp_path / "other.zip", {"notes.txt": b"nothing"})
     for path, message in {broken: "can't be decoded", other: "no picture in it"}.items():
         with pytest.raises(UserError, match=message):
-            use_preset("fer2013", repository, archive=path)
-    assert (repository / "data/raw/fer2013-archive.zip").read_bytes() == kept
+            use_preset("fer2013", quick_repository, archive=path)
+    assert (quick_repository / "data/raw/fer2013-archive.zip").read_bytes() == kept
 
 
-def test_use_says_what_it_found(repository, archive, tmp_path) -> None:
+def test_use_says_what_it_found(quick_repository, archive, tmp_path) -> None:
     words = {"angry": "anger", "happy": "happiness"}
     files = {f"{split}/{words.get(name, name)}/{k}.png": png(noise(1, k)[0]) for split in ("train", "test")
              for name in BASIC for k in range(2)}  # fmt: skip
-    said = use_preset("fer2013", repository, archive=write_zip(tmp_path / "words.zip", files))
+    said = use_preset("fer2013", quick_repository, archive=write_zip(tmp_path / "words.zip", files))
     assert "classes by synonym: anger is angry, happiness is happy" in said
     assert any("28 pictures of 7 classes" in line for line in said)
 

@@ -4,10 +4,11 @@ import dataclasses
 import importlib
 from pathlib import Path
 
-import emobench
+from presets import preset
+
 from emobench.faces.card import read_card, write_card
 from emobench.layout import Layout
-from emobench.params import Params, load_params
+from emobench.params import Params
 
 STAGES = ("prepare", "annotate", "network", "clip", "embed", "record", "dissect", "edit", "compare")
 TINY_CLIP = {
@@ -18,7 +19,7 @@ TINY_CLIP = {
 
 def real_params() -> Params:
     """The demo's params with few faces, a narrow network and a narrow CLIP, few draws and a grid of 3 x 3."""
-    demo = load_params(Path(emobench.__file__).parent / "presets" / "demo.yaml")
+    demo = preset()
     drawn = dataclasses.replace(demo.data.synthetic, train=210, val=70, test=105)
     trained = dataclasses.replace(demo.network.train, epochs=2, batch_size=32, precision="float32")
     few = dataclasses.replace(demo.dissect.soft_wpmi, top_k=20)
@@ -45,7 +46,7 @@ def as_fer2013(params: Params, layout: Layout) -> Params:
     """The same results, told to be of FER2013's photos, which nobody may pass on; changes the card."""
     card = dataclasses.replace(read_card(layout.data), private=True, source="fer2013: mine")
     write_card(layout.data, card)
-    fer2013 = load_params(Path(emobench.__file__).parent / "presets" / "fer2013.yaml")
+    fer2013 = preset("fer2013")
     return dataclasses.replace(params, data=fer2013.data)
 
 

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from kinds import VGG, Kind, network_of, with_kind
+from presets import preset
 from reporting.small_edits import write_edits
 
-import emobench
 from emobench.concepts.class_table import class_table
 from emobench.concepts.clip import Origin
 from emobench.faces.card import describe, write_card
 from emobench.files import write_csv, write_json
 from emobench.layout import Layout
 from emobench.networks.card import NetworkCard
-from emobench.params import Params, load_params
+from emobench.params import Params
 from emobench.vocabulary.card import Vocabulary, load_vocabulary, save_vocabulary, vocabulary_of
 
 SIZES = {"train": 140, "val": 70, "test": 105}
@@ -26,10 +26,9 @@ SIZES = {"train": 140, "val": 70, "test": 105}
 
 def small_params(source: str = "synthetic", kind: Kind = VGG, **edit) -> Params:
     """The demo's params with a grid of 3 x 3 and two top units."""
-    presets = Path(emobench.__file__).parent / "presets"
-    params = with_kind(load_params(presets / "demo.yaml"), kind)
+    params = with_kind(preset(), kind)
     if source == "fer2013":
-        params = dataclasses.replace(params, data=load_params(presets / "fer2013.yaml").data)
+        params = dataclasses.replace(params, data=preset("fer2013").data)
     edit = {"taus": [-0.5, 0.0, 0.5], "factors": [1.0, 1.5, 2.0], "layer": kind.edited, **edit}
     return dataclasses.replace(
         params,

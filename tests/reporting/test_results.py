@@ -1,13 +1,11 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from presets import preset
 
-import emobench
 from emobench.errors import UserError
-from emobench.params import load_params
 from emobench.reporting import tables
 from emobench.reporting.results import Results
 from emobench.vocabulary.class_names import BASIC
@@ -49,8 +47,7 @@ def test_unmeasured_concepts_are_those_without_any_number(real):
 
 def test_published_accuracy_stands_beside_fer2013_only(results):
     assert results.published is None
-    presets = Path(emobench.__file__).parent / "presets"
-    data = load_params(presets / "fer2013.yaml").data
+    data = preset("fer2013").data
     assert Results(dataclasses.replace(results.params, data=data), results.layout).published == pytest.approx(
         4983 / 7178, abs=1e-8
     )

@@ -1,15 +1,13 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from presets import preset
 from small_card import write_small_card
 
-import emobench
 from emobench.errors import UserError
 from emobench.layout import Layout
-from emobench.params import load_params
 from emobench.stages import annotate
 from emobench.vocabulary import concept_set
 from emobench.vocabulary.card import save_vocabulary, vocabulary_of
@@ -31,7 +29,7 @@ def layout(tmp_path):
 
 
 def run(layout, source, given="data/raw/none"):
-    params = load_params(Path(emobench.__file__).parent / "presets" / "demo.yaml")
+    params = preset()
     annotate.run(replace(params, annotate=replace(params.annotate, source=source, input=given)), layout)
     return pd.read_parquet(layout.data / "annotations.parquet")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clip_forms import write_hub_folder
+from presets import preset
 from small_card import write_small_set
 from small_clip import CONFIG, random_clip
 
@@ -14,7 +15,6 @@ from emobench.concepts.clip_training import ClipTrainer
 from emobench.concepts.ranking import MIN_POSITIVES
 from emobench.errors import UserError
 from emobench.layout import Layout
-from emobench.params import load_params
 from emobench.settings.concepts import GivenClip, PublishedClip
 from emobench.stages import clip as clip_stage
 from emobench.stages import embed as embed_stage
@@ -48,7 +48,7 @@ def write_vocabulary(layout, *names):
 
 
 def params_with(clip=None, **training):
-    params = load_params("emobench/presets/demo.yaml")
+    params = preset()
     training = dataclasses.replace(params.clip.training, **(TINY | training))
     return dataclasses.replace(params, clip=clip or dataclasses.replace(params.clip, training=training))
 

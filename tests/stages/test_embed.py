@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from presets import preset
 from small_card import write_small_card
 from small_clip import CONFIG, random_clip
 
@@ -13,12 +14,11 @@ from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
 from emobench.files import file_digest
 from emobench.layout import Layout
-from emobench.params import load_params
 from emobench.stages import embed
 from emobench.vocabulary.card import load_vocabulary, save_vocabulary, vocabulary_of
 from emobench.vocabulary.class_names import BASIC
 
-PARAMS = load_params("emobench/presets/demo.yaml")
+PARAMS = preset()
 
 
 def write_vocabulary(layout, *names):

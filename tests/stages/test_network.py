@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from presets import preset
 from small_card import write_small_card, write_small_set
 from small_network import new_network
 
@@ -15,7 +16,7 @@ from emobench.errors import UserError
 from emobench.layout import Layout
 from emobench.networks.sources import load_network, save_weights
 from emobench.networks.training import Trainer
-from emobench.params import NONE, Params, load_params
+from emobench.params import NONE, Params
 from emobench.settings.network import GivenNetwork
 from emobench.stages import network
 from emobench.vocabulary.class_names import BASIC
@@ -31,14 +32,14 @@ def layout(tmp_path) -> Layout:
 
 
 def params_with(**changes) -> Params:
-    params = load_params("emobench/presets/demo.yaml")
+    params = preset()
     train = dataclasses.replace(params.network.train, **({"epochs": 2, "batch_size": 20} | changes))
     tiny = dataclasses.replace(params.network, options={"width": 1 / 32, "dropout": 0.1}, train=train)
     return dataclasses.replace(params, device="cpu", network=tiny)
 
 
 def given(path, **changes) -> Params:
-    params = load_params("emobench/presets/demo.yaml")
+    params = preset()
     keys = {"architecture": "vggnet", "options": {"width": 1 / 32}, "file": NONE, "picture": "auto", "layers": "auto"}
     asked = keys | {"input": str(path), "source": "weights", "classes": [], "output": "", "sha256": ""} | changes
     return dataclasses.replace(params, device="cpu", network=GivenNetwork(**asked))

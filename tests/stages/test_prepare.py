@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from presets import preset
 from small_sets import class_folders, picture, write_files
 from tiny_fer2013 import kaggle_files, kaggle_zip, png
 
@@ -17,7 +18,7 @@ from emobench.faces.imageset import INDEX_COLUMNS, load_imageset
 from emobench.faces.sources import source_images
 from emobench.faces.synthetic.faces import synthesize
 from emobench.layout import Layout
-from emobench.params import Params, load_params
+from emobench.params import Params
 from emobench.settings.data import Audit, Drawn, Faces, Fer2013
 from emobench.stages import prepare
 from emobench.stages.prepare import run
@@ -28,7 +29,7 @@ DEMO = Path(__file__).parents[2] / "emobench" / "presets" / "demo.yaml"
 
 
 def params_with(concept_sets=("emotions", "expressions"), **data) -> Params:
-    params = replace(load_params(DEMO), concept_sets=list(concept_sets))
+    params = replace(preset(), concept_sets=list(concept_sets))
     if "source" not in data:
         return replace(params, data=replace(params.data, **data))
     given = {"limit": 0, "audit": Audit(3, False), "classes": [], "size": 48, "channels": 1} | data

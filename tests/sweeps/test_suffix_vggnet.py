@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 from small_network import inputs_of, new_network
@@ -11,8 +13,12 @@ from emobench.sweeps.suffix import SuffixEvaluator
 EDITABLE = LAYERS[:-1]
 
 
+@cache
 def network(width=0.05, seed=0):
-    """A network in evaluation mode whose BatchNorm has statistics, and gains of both signs."""
+    """A network in evaluation mode whose BatchNorm has statistics, and gains of both signs.
+
+    Made once, not to be changed: torch.export takes a second for each network.
+    """
     generator = torch.Generator().manual_seed(seed)
     model = VGGNet(width=width).eval()
     state = {}
@@ -89,8 +95,7 @@ def test_a_scale_of_one_is_bit_equal_to_the_unedited_run(evaluator):
 
 
 def test_the_network_is_left_as_it_was(evaluator):
-    model = network()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model, before = network(), network.__wrapped__().state_dict()
     SuffixEvaluator(model, evaluator.layer, images(2)).logits(draw(evaluator))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -113,7 +118,7 @@ def test_rows_and_bias_by_a_factor_are_the_next_layers_columns_by_it(layer):
     scale = draw(evaluator)[0].abs()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     state[f"{LAYERS[LAYERS.index(layer) + 1]}.weight"] *= scale
-    other = network(seed=5)
+    other = VGGNet(width=0.05).eval()
     other.load_state_dict(state)
     with torch.inference_mode():
         expected = other(images())
@@ -126,7 +131,7 @@ def test_bad_input():
     with pytest.raises(UserError, match=r"unknown layer 'lin9'; known: conv1a.*lin3"):
         SuffixEvaluator(network(), "lin9", images(2))
     with pytest.raises(ValueError, match="training mode"):
-        SuffixEvaluator(network().train(), "lin2", images(2))
+        SuffixEvaluator(VGGNet(width=0.05).train(), "lin2", images(2))
     with pytest.raises(UserError, match="layer conv1a gives NaN"):
         SuffixEvaluator(network(), "conv1a", torch.full((1, 1, 40, 40), torch.nan))
     with pytest.raises(ValueError, match=r"scale is \(3,\) for lin2; expected \(205,\)"):
