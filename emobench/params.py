@@ -214,5 +214,8 @@ def _check_joint(params: Params) -> None:
     search = params.edit.search
     if (search.kinds or search.joint) and (not search.penalties or not search.exponents or 0 in search.exponents):
         raise UserError("params: edit.search.penalties and exponents need at least one value each, no exponent of 0")
-    if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:
+    if search.joint != "all" and (len(set(search.joint)) < len(search.joint) or len(search.joint) == 1):
         raise UserError(f"params: edit.search.joint is {search.joint}; expected no layer, or at least two, each once")
+    if search.augment and params.network.source != "train":
+        raise UserError("params: edit.search.augment is true, but how given weights were trained is not known; "
+                        "expected false, or network.source train")  # fmt: skip
