@@ -6,12 +6,15 @@ and a shift of rows: it is an operation of searches, and of ``emobench.evaluate_
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from emobench.edits.found import Found
+from emobench.edits.target import Configuration
 from emobench.faces.imageset import ImageSet
 from emobench.networks.network import Network
 from emobench.networks.ranges import Range
@@ -31,6 +34,30 @@ class Where(NamedTuple):
 
     def __str__(self) -> str:
         return f"{'above' if self.above else 'below'}{self.quantile:g}"
+
+
+@dataclass(frozen=True)
+class RangeEdit(Found):
+    """Selected units scaled beyond their thresholds, as an edit that joint edits are measured like; exponent: factor.
+
+    ``where``: of all its layers.
+    """
+
+    where: Where = Where(0.5, True)
+
+    @property
+    def arm(self) -> str:
+        """selected_<side><quantile>."""
+        return f"{self.kind}_{self.where}"
+
+    @property
+    def config_id(self) -> str:
+        """A readable name, unique within one benchmark."""
+        return f"{'+'.join(self.scales)}-{self.arm}-f{self.exponent:g}"
+
+    def configuration(self) -> Configuration:
+        """As a configuration of the operation ``range``."""
+        return replace(super().configuration(), criterion=self.kind, operation="range")
 
 
 def range_of(layers: Sequence[str], values: dict[str, Tensor], where: Where) -> dict[str, Range]:

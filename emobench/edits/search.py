@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emobench.edits.target import Configuration, unit_table
+from emobench.edits.found import Found
+from emobench.edits.target import unit_table
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
@@ -46,36 +47,6 @@ class SearchImages:
     labels: Tensor
     copies: np.ndarray
     augmented: Augmented | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """Scales that a search found, as an edit: layer -> (units,) float32, already raised to the exponent."""
-
-    kind: str
-    penalty: float
-    exponent: float
-    scales: dict[str, Tensor]
-
-    @property
-    def arm(self) -> str:
-        """search_<kind>, and for several layers search_<kind>_joint."""
-        return f"search_{self.kind}" + ("_joint" if len(self.scales) > 1 else "")
-
-    @property
-    def config_id(self) -> str:
-        """A readable name, unique within one benchmark."""
-        return f"{'+'.join(self.scales)}-{self.arm}-penalty{self.penalty:g}-f{self.exponent:.2f}"
-
-    def configuration(self) -> Configuration:
-        """As a configuration, whose factor is the exponent.
-
-        That of several layers has their scales one after the other: it is measured by emobench.edits.joint alone.
-        """
-        scale = torch.cat(list(self.scales.values()))
-        status = "degenerate" if (scale == scale[0]).all() else "ok"
-        criterion = f"{self.kind}:penalty{self.penalty:g}"
-        return Configuration(self.config_id, self.arm, scale, status, criterion, factor=self.exponent)
 
 
 def search_images(
