@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,12 +48,16 @@ class EditResult:
     @property
     def verdict(self) -> str:
         """On the test images: improves, harms, no evidence, or not judged (no controls)."""
-        return str(self.verdicts.set_index("images").loc["test", "verdict"])
+        return str(self._on_test("verdict"))
 
     @property
     def difference(self) -> float:
         """In accuracy on the test images, a share: edited minus before."""
-        return float(self.verdicts.set_index("images").loc["test", "delta_accuracy"])
+        return float(self._on_test("delta_accuracy"))
+
+    def _on_test(self, column: str) -> Any:
+        """Of the edit, which stands first among those that are judged."""
+        return self.verdicts.loc[self.verdicts["images"] == "test", column].iloc[0]
 
 
 def evaluate_edit(

@@ -203,19 +203,25 @@ def _split(
         elif node.op == "output":
             after.output(known[node.args[0]])
         elif node.name in of:
-            layer, pair = of[node.name], pairs[of[node.name].name]
-            if layer.name in ranges:
-                one = affine(after, node, node in first, known, (None, pair[1]), layer.axis)
-                threshold = after.get_attr(f"{THRESHOLD}{layer.name}")
-                known[node] = beyond(after, one, pair[0], threshold, ranges[layer.name].above, layer.axis)
-            else:
-                known[node] = affine(after, node, node in first, known, pair, layer.axis)
+            layer = of[node.name]
+            known[node] = _edited(after, node, node in first, known, layer, pairs[layer.name], ranges)
             edited.setdefault(layer.name, known[node].name)
         elif node in depends:
             known[node] = after.node_copy(node, known.__getitem__)
     after.eliminate_dead_code()
     tensors, images = program.tensors | _thresholds(program, ranges), program.images
     return Program(before, tensors, images), Program(after, tensors, images), edited
+
+
+def _edited(
+    graph: fx.Graph, node: fx.Node, cached: bool, known: Mapping[fx.Node, fx.Node], layer: Layer,
+    pair: tuple[fx.Node, fx.Node], ranges: Mapping[str, Range],
+) -> fx.Node:  # fmt: skip
+    """What an edited layer puts out: scaled and shifted, or scaled beyond its threshold."""
+    if layer.name not in ranges:
+        return affine(graph, node, cached, known, pair, layer.axis)
+    output, threshold = affine(graph, node, cached, known, (None, pair[1]), layer.axis), f"{THRESHOLD}{layer.name}"
+    return beyond(graph, output, pair[0], graph.get_attr(threshold), ranges[layer.name].above, layer.axis)
 
 
 def _thresholds(program: Program, ranges: Mapping[str, Range]) -> dict[str, Tensor]:

@@ -17,11 +17,12 @@ def given():
 def test_an_edit_beyond_a_threshold_is_judged_and_its_network_answers_so(given, tmp_path) -> None:
     network, faces = given
     mask = np.arange(network.card.layer("lin2").units) % 2 == 0
-    options = {"factors": [0.0, 3.0], "quantiles": [0.3, 0.8], "controls": 2, "bootstrap_draws": 50}
+    options = {"factors": [0.0, 3.0], "quantiles": [0.3, 0.8], "controls": 2, "bootstrap_draws": 100}
     result = emobench.evaluate_range(network, faces, "lin2", mask, side="below", **options)
     assert set(result.verdicts["arm"]) == {"selected_below0.3", "selected_below0.8"}
     first = result.verdicts.set_index("images").loc["test"].iloc[0]
-    assert first["config_id"] == result.edit.config_id
+    assert (first["config_id"], first["verdict"]) == (result.edit.config_id, result.verdict)
+    assert first["delta_accuracy"] == result.difference
     rows = faces.rows("test")
     right = (result.network.logits(faces.images, rows).argmax(1).numpy() == faces.labels[rows]).mean()
     assert right == pytest.approx(first["accuracy"])
@@ -31,7 +32,7 @@ def test_an_edit_beyond_a_threshold_is_judged_and_its_network_answers_so(given, 
     assert torch.equal(layer.factor, factors)
     seen = emobench.record(network, faces.images, ["lin2"])["lin2"][faces.rows("train")]
     share = float(result.edit.arm.removeprefix("selected_below"))
-    torch.testing.assert_close(layer.threshold, torch.tensor(seen).quantile(share, dim=0))
+    torch.testing.assert_close(layer.threshold, seen.quantile(share, dim=0))
     with pytest.raises(UserError, match="lin2: units scaled beyond a threshold can't be written as weights"):
         from emobench.networks.sources import save_network
 
