@@ -18,7 +18,7 @@ from emobench.vocabulary import check_set_names, set_label
 
 MOST = 10**6
 """Bytes of a params.yaml."""
-TAKEN = ("raw", "reference", "growth", "planted", "study", "causal")
+TAKEN = ("raw", "reference", "growth", "planted", "study", "causal", "gain")
 """Names of folders in data/ and reports/ that are no benchmark's."""
 OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
 """What ``arm`` is in tables of configurations that no arm made."""
@@ -210,9 +210,12 @@ def _check_edit(params: Params) -> None:
 
 
 def _check_joint(params: Params) -> None:
-    """A search needs something to try, and joint layers are several."""
+    """A search needs something to try, joint layers are several, and who was not trained here has no augmentation."""
     search = params.edit.search
     if (search.kinds or search.joint) and (not search.penalties or not search.exponents or 0 in search.exponents):
         raise UserError("params: edit.search.penalties and exponents need at least one value each, no exponent of 0")
-    if len(set(search.joint)) < len(search.joint) or len(search.joint) == 1:
+    if search.joint != "all" and (len(set(search.joint)) < len(search.joint) or len(search.joint) == 1):
         raise UserError(f"params: edit.search.joint is {search.joint}; expected no layer, or at least two, each once")
+    if search.augment and params.network.source != "train":
+        raise UserError("params: edit.search.augment is true, but how given weights were trained is not known; "
+                        "expected false, or network.source train")  # fmt: skip

@@ -14,6 +14,8 @@ from emobench.schema import Mistakes
 PRESETS = Path(__file__).parents[1] / "emobench" / "presets"
 DEMO = yaml.safe_load((PRESETS / "demo.yaml").read_text())
 FOLDER = yaml.safe_load((PRESETS / "folder.yaml").read_text())["data"]
+GIVEN = {key: value for key, value in DEMO["network"].items() if key != "train"} | {"source": "weights"}
+GIVEN |= {"classes": [], "output": "", "sha256": ""}
 PICTURE = {
     "channels": 1, "size": [40, 40], "range": [0, 1], "mean": [], "std": [], "interpolation": "bilinear", "crop": 1,
 }  # fmt: skip
@@ -95,6 +97,12 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"edit.search.exponents": [0, 1.0]}, "no exponent of 0"),
         ({"edit.search.joint": ["lin1"]}, "edit.search.joint is ['lin1']; expected no layer, or at least two"),
         ({"edit.search.joint": ["lin1", "lin1"]}, "expected no layer, or at least two, each once"),
+        ({"edit.search.joint": "some"}, "edit.search.joint: 'some'; known: all"),
+        ({"edit.search.augment": 1}, "edit.search.augment is 1; expected bool"),
+        (
+            {"edit.search.augment": True, "network": GIVEN},
+            "edit.search.augment is true, but how given weights were trained is not known; expected false",
+        ),
         ({"edit.search.split": "test"}, "edit.search.split: 'test'; known: train, val"),
         ({"edit.search.folds": 1}, "edit.search.folds is 1; expected 2 to inf"),
         ({"edit.concept_set": "moods"}, "edit.concept_set 'moods'; known: emotions, expressions"),

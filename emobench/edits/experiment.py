@@ -13,10 +13,10 @@ from torch import Tensor
 
 from emobench.edits.arms import configurations
 from emobench.edits.family import PAPER_ARMS
+from emobench.edits.found import Found
 from emobench.edits.joint import measure_joint
 from emobench.edits.layer_choice import choose_layer
 from emobench.edits.measuring import ALONE, CONFIGS_AT_ONCE, Measured, bench_of, joined
-from emobench.edits.search import Found
 from emobench.edits.target import Configuration, Target, layer_bias, layer_weight, unit_table
 from emobench.edits.trial import try_edits
 from emobench.faces.imageset import ImageSet

@@ -1,7 +1,8 @@
-"""Edits of several layers at once, measured as edits of one layer are, and with the same controls.
+"""Edits of several layers at once, or beyond thresholds, measured as edits of one layer are, with the same controls.
 
-There is no cheap way past the first edited layer, so these are few: what a search found. Random controls permute the
-units within each layer (``decile``: within tenths of its rows' L1 norms), uniform ones scale all rows of all layers.
+There is no cheap way past the first edited layer, so these are few: what a search found, or a user of the library asks
+for. Random controls permute the units within each layer (``decile``: within tenths of its rows' L1 norms), uniform ones
+scale all rows of all layers.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from emobench.cores import one_a_core
 from emobench.edits.controls import blank, norm_deciles, shuffled
 from emobench.edits.drawing import Tally, new_tallies, rounds
 from emobench.edits.family import RANDOM_KINDS, best_index
+from emobench.edits.found import Found
 from emobench.edits.measuring import Bench, Measured, joined, measure, picked
-from emobench.edits.search import Found
 from emobench.edits.target import Configuration, layer_weight
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
@@ -56,7 +57,7 @@ def measure_joint(
 
     Args:
         bench: the network, the images and their sets; its own layer plays no part.
-        found: edits of several layers each; those of one arm scale the same layers.
+        found: edits of several layers each, or beyond thresholds; those of one arm scale the same layers and ranges.
         seed: of the benchmark; a draw's permutation depends on it, the kind, the draw and the layer.
         answers: predictions (images,) of the baseline and of the judged edits that are measured already; without, the
             baseline is asked anew.
@@ -86,7 +87,9 @@ class _Arm:
 
     def __init__(self, bench: Bench, name: str, cells: Sequence[Found]) -> None:
         self.bench, self.name, self.cells, self.tried = bench, name, cells, 0
-        self.network = ScaledNetwork(bench.network, list(cells[0].scales), bench.inputs, memory_gib=bench.memory_gib)
+        self.network = ScaledNetwork(
+            bench.network, list(cells[0].scales), bench.inputs, memory_gib=bench.memory_gib, ranges=cells[0].ranges
+        )
         self.layer = "+".join(self.network.layers)
         self.val = torch.from_numpy(bench.positions["val"])
 
@@ -154,7 +157,8 @@ class _Arm:
         weights = self.bench.network.card.weights
         digest = hashlib.sha256(f"{VERSION} {self.layer} {kind} {seed} {scales.shape} {weights}".encode())
         seen = inputs.key().encode() if isinstance(inputs, Pictures) else inputs.cpu().numpy()
-        for array in (seen, scales, labels, self.bench.positions["val"]):
+        thresholds = [one.threshold.numpy() for one in (self.cells[0].ranges or {}).values()]
+        for array in (seen, scales, labels, self.bench.positions["val"], *thresholds):
             digest.update(array if isinstance(array, bytes) else np.ascontiguousarray(array).data)
         return Kept(work, digest.hexdigest())
 
@@ -177,7 +181,8 @@ class _Arm:
         return {
             "uniform": [(f, {layer: torch.full_like(one, f) for layer, one in some.items()}) for f in factors],
             "inverse": [
-                (one.exponent, {layer: 1 / scale for layer, scale in one.scales.items()}) for one in self.cells
+                (one.exponent, {layer: torch.where(scale == 0, 1.0, 1 / scale) for layer, scale in one.scales.items()})
+                for one in self.cells
             ],
         }
 

@@ -45,7 +45,8 @@ def planned_family(edit: Edit) -> int:
     """How many edits are judged at most: one an arm, one a kind of search, and the published cell."""
     arms = {*edit.arms, *(SEARCH + kind for kind in edit.search.kinds)}
     joint = edit.search.joint_kinds if edit.search.joint else []
-    arms |= {SEARCH + kind + ("_joint" if len(edit.search.joint) > 1 else "") for kind in joint}
+    several = edit.search.joint == "all" or len(edit.search.joint) > 1
+    arms |= {SEARCH + kind + ("_joint" if several else "") for kind in joint}
     return len(arms) + (PAPER_ARM in edit.arms)
 
 

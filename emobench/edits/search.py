@@ -18,14 +18,17 @@ import torch
 from torch import Tensor
 
 from emobench.cores import one_a_core
-from emobench.edits.target import Configuration, unit_table
+from emobench.edits.found import Found
+from emobench.edits.target import unit_table
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
+from emobench.networks.augmented import Augmented
 from emobench.networks.network import Network, Pictures
 from emobench.progress import progress
-from emobench.settings.edit import Edit, Search
+from emobench.settings.data import Augment
+from emobench.settings.edit import BY_LAYER, Edit, Search
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 
 NOTHING = pd.DataFrame(columns=["layers", "kind", "penalty", "exponent", "nll_t", "accuracy"])
@@ -37,67 +40,45 @@ class SearchImages:
     """All that a search may look at: what the network takes, labels (images,) int64, and which are copies.
 
     ``copies`` (images,) int64 has the same number for copies of one picture: a fold has all of them or none.
+    ``augmented``: the images as scales are fitted on them, if not as they are.
     """
 
     inputs: Tensor | Pictures
     labels: Tensor
     copies: np.ndarray
+    augmented: Augmented | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """Scales that a search found, as an edit: layer -> (units,) float32, already raised to the exponent."""
+def search_images(
+    search: Search, network: Network, imageset: ImageSet, *, seed: int, augment: Augment | None = None
+) -> SearchImages:
+    """The kept images of the split that params name, or as many of them, drawn at random, as params allow.
 
-    kind: str
-    penalty: float
-    exponent: float
-    scales: dict[str, Tensor]
-
-    @property
-    def arm(self) -> str:
-        """search_<kind>, and for several layers search_<kind>_joint."""
-        return f"search_{self.kind}" + ("_joint" if len(self.scales) > 1 else "")
-
-    @property
-    def config_id(self) -> str:
-        """A readable name, unique within one benchmark."""
-        return f"{'+'.join(self.scales)}-{self.arm}-penalty{self.penalty:g}-f{self.exponent:.2f}"
-
-    def configuration(self) -> Configuration:
-        """As a configuration, whose factor is the exponent.
-
-        That of several layers has their scales one after the other: it is measured by emobench.edits.joint alone.
-        """
-        scale = torch.cat(list(self.scales.values()))
-        status = "degenerate" if (scale == scale[0]).all() else "ok"
-        criterion = f"{self.kind}:penalty{self.penalty:g}"
-        return Configuration(self.config_id, self.arm, scale, status, criterion, factor=self.exponent)
-
-
-def search_images(search: Search, network: Network, imageset: ImageSet, *, seed: int) -> SearchImages:
-    """The kept images of the split that params name, or as many of them, drawn at random, as params allow."""
+    ``augment``: how they are changed while scales are fitted.
+    """
     rows = imageset.rows(search.split)
     if 0 < search.images < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, search.images, replace=False))
     index = imageset.index.iloc[rows]
     copies, _ = pd.factorize(index["duplicate_of"].fillna(index["image_id"]))
     labels = torch.from_numpy(imageset.labels[rows])
-    return SearchImages(network.given(imageset.images, rows, imageset.digest()), labels, copies)
+    augmented = None if augment is None else Augmented(network, imageset.images, rows, augment)
+    return SearchImages(network.given(imageset.images, rows, imageset.digest()), labels, copies, augmented)
 
 
 def run_search(
-    edit: Edit, network: Network, imageset: ImageSet, layer: str, units: pd.DataFrame, *, seed: int
-) -> tuple[list[Found], pd.DataFrame]:
-    """All searches that params ask for: in the edited layer, and in several layers together (see search_edits)."""
+    edit: Edit, network: Network, imageset: ImageSet, layer: str, units: pd.DataFrame, *, seed: int,
+    augment: Augment | None = None,
+) -> tuple[list[Found], pd.DataFrame]:  # fmt: skip
+    """All searches that params ask for, in the edited layer and in several together; ``augment``: of the training."""
     search = edit.search
+    joint = search.joint_layers([card.name for card in network.card.editable])
     asked = [
-        (layers, kinds)
-        for layers, kinds in (([layer], search.kinds), (search.joint, search.joint_kinds))
-        if layers and kinds
+        (layers, kinds) for layers, kinds in (([layer], search.kinds), (joint, search.joint_kinds)) if layers and kinds
     ]
     if not asked:
         return [], NOTHING
-    images = search_images(search, network, imageset, seed=seed)
+    images = search_images(search, network, imageset, seed=seed, augment=augment if search.augment else None)
     results = [search_edits(edit, network, images, layers, kinds, units, seed=seed) for layers, kinds in asked]
     return [one for found, _ in results for one in found], pd.concat([table for _, table in results], ignore_index=True)
 
@@ -126,7 +107,7 @@ def search_edits(
         UserError: fewer pictures than folds, a layer without a description of its units, or a search that diverged.
     """
     search = edit.search
-    scaled = ScaledNetwork(network, layers, images.inputs, memory_gib=edit.memory_gib)
+    scaled = ScaledNetwork(network, layers, images.inputs, memory_gib=edit.memory_gib, augmented=images.augmented)
     tables = {layer: unit_table(edit, layer, units) for layer in scaled.layers}
     found, tried = [], []
     for kind in kinds:
@@ -155,7 +136,8 @@ def groups_of(kind: str, tables: Mapping[str, pd.DataFrame], tau: float) -> dict
 
     Args:
         kind: ``free``: each unit has its own; ``descriptions``: units of the same description share one;
-            ``interpretable``: one for the units whose best similarity is above tau, one for the others.
+            ``interpretable``: one for the units whose best similarity is above tau, one for the others; the two
+            ``_by_layer``: the same within each layer.
         tables: layer -> its unit table, in the order of units.
         tau: the threshold.
     """
@@ -163,7 +145,11 @@ def groups_of(kind: str, tables: Mapping[str, pd.DataFrame], tau: float) -> dict
         keys = pd.Series(range(sum(map(len, tables.values()))))
     else:
         units = pd.concat(tables.values(), ignore_index=True)
-        keys = units["similarity"] > tau if kind == "interpretable" else units["description"].fillna("")
+        tied = kind.removesuffix(BY_LAYER)
+        keys = units["similarity"] > tau if tied == "interpretable" else units["description"].fillna("")
+        if tied != kind:
+            layers = pd.Series(range(len(tables))).repeat([len(table) for table in tables.values()])
+            keys = pd.Series(zip(layers, keys, strict=True))
     numbers = torch.from_numpy(pd.factorize(keys, sort=True)[0].astype(np.int64))
     return dict(zip(tables, numbers.split([len(table) for table in tables.values()]), strict=True))
 

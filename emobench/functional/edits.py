@@ -135,6 +135,25 @@ def output_shift(operation: str, scale: Tensor, bias: Tensor, mean: Tensor | Non
     return scale * bias + (1 - scale) * mean
 
 
+def ranged(values: Tensor, factor: Tensor, threshold: Tensor, *, above: bool) -> Tensor:
+    """Scales what lies beyond a threshold, by its distance from it, and leaves the rest alone.
+
+    Above: z + (factor - 1) * relu(z - threshold). It is continuous in z, and a factor of 0 cuts off at the threshold.
+
+    Args:
+        values: outputs of units (...).
+        factor: of any shape that fits ``values``; 1 changes nothing.
+        threshold: the same.
+        above: whether what is above is scaled, or what is below.
+
+    >>> z, factor, threshold = torch.tensor([0.0, 1.0, 3.0]), torch.tensor(2.0), torch.tensor(1.0)
+    >>> ranged(z, factor, threshold, above=True), ranged(z, factor, threshold, above=False)
+    (tensor([0., 1., 5.]), tensor([-1.,  1.,  3.]))
+    """
+    side = 1.0 if above else -1.0
+    return values + (side * (factor - 1)) * (side * (values - threshold)).relu()
+
+
 def edited_state(
     state: Mapping[str, Tensor], weight: str, scale: Tensor, shift: Tensor | None = None, *, bias: str | None = None
 ) -> dict[str, Tensor]:

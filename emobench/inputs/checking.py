@@ -189,7 +189,7 @@ def _check_edited(params: Params, network: Network) -> None:
 
 def _check_joint(params: Params, network: Network) -> None:
     names = [layer.name for layer in network.card.editable]
-    for layer in params.edit.search.joint:
+    for layer in params.edit.search.joint_layers(names):
         if layer not in names:
             raise unknown_layer("edit.search.joint", layer, names)
 

@@ -120,7 +120,7 @@ def _picture(card: InputCard) -> dict[str, Any]:
 def fit_layers(values: Any, card: NetworkCard) -> list[str]:
     """Leaves layers that this network lacks out of the joint search; says so."""
     names, joint = [layer.name for layer in card.editable], values["edit"]["search"]["joint"]
-    if all(layer in names for layer in joint):
+    if joint == "all" or all(layer in names for layer in joint):
         return []
     values["edit"]["search"]["joint"] = flow([])
     return [f"edit.search.joint is empty: this network has no {', '.join(name for name in joint if name not in names)}"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,12 +48,16 @@ class EditResult:
     @property
     def verdict(self) -> str:
         """On the test images: improves, harms, no evidence, or not judged (no controls)."""
-        return str(self.verdicts.set_index("images").loc["test", "verdict"])
+        return str(self._on_test("verdict"))
 
     @property
     def difference(self) -> float:
         """In accuracy on the test images, a share: edited minus before."""
-        return float(self.verdicts.set_index("images").loc["test", "delta_accuracy"])
+        return float(self._on_test("delta_accuracy"))
+
+    def _on_test(self, column: str) -> Any:
+        """Of the edit, which stands first among those that are judged."""
+        return self.verdicts.loc[self.verdicts["images"] == "test", column].iloc[0]
 
 
 def evaluate_edit(
@@ -83,19 +88,10 @@ def evaluate_edit(
 
     See :mod:`emobench` for an example.
     """
-    names = [card.name for card in network.card.editable]
-    if layer not in names:
-        raise unknown_name("layer to edit", layer, names)
-    if others not in ("divided", "alone"):
-        raise unknown_name("others", others, ("divided", "alone"))
-    edit = _settings(layer, factors, operations, others, controls)
-    weight = layer_weight(network, layer)
-    mask = mask_of("selected is", selected, len(weight))
-    if mask.all() or not mask.any():
-        raise UserError(f"selected holds {int(mask.sum())} of {len(mask)} units of {layer}; expected some, not all")
+    edit = asked_edit(network, layer, factors, operations, others, controls)
+    mask = checked_mask(network, layer, selected)
     mean = mean_outputs(network, layer, faces) if "mean" in operations else None
-    unknown = pd.DataFrame({"unit": range(len(mask))})
-    target = Target(edit, layer, weight, layer_bias(network, layer), mean, unknown, unknown, network.classes, {})
+    target = bare_target(edit, network, layer, mean)
     bench = bench_of(network, faces, target)
     baseline = Configuration("baseline", "baseline", torch.ones(len(mask)))
     trial = try_edits(bench, [baseline, *target.operations(ARM, mask, divided=others == "divided")], seed=seed)
@@ -107,10 +103,35 @@ def evaluate_edit(
     return EditResult(with_weights(network, state), table, measured.table, trial.chosen)
 
 
-def _settings(
-    layer: str, factors: float | Sequence[float], operations: Sequence[str], others: str, controls: int
+def checked_mask(network: Network, layer: str, selected: Tensor | np.ndarray | pd.Series) -> Tensor:
+    """The selected units of a layer, bool (units,): some, not all. Raises UserError."""
+    mask = mask_of("selected is", selected, network.card.layer(layer).units)
+    if mask.all() or not mask.any():
+        raise UserError(f"selected holds {int(mask.sum())} of {len(mask)} units of {layer}; expected some, not all")
+    return mask
+
+
+def bare_target(edit: Edit, network: Network, layer: str, mean: Tensor | None = None) -> Target:
+    """A layer of whose units nothing is known."""
+    weight = layer_weight(network, layer)
+    unknown = pd.DataFrame({"unit": range(len(weight))})
+    return Target(edit, layer, weight, layer_bias(network, layer), mean, unknown, unknown, network.classes, {})
+
+
+def asked_edit(
+    network: Network,
+    layer: str,
+    factors: float | Sequence[float],
+    operations: Sequence[str],
+    others: str,
+    controls: int,
 ) -> Edit:
-    """Section edit of the demo with what was asked for."""
+    """Section edit of the demo with what was asked for. Raises UserError."""
+    names = [card.name for card in network.card.editable]
+    if layer not in names:
+        raise unknown_name("layer to edit", layer, names)
+    if others not in ("divided", "alone"):
+        raise unknown_name("others", others, ("divided", "alone"))
     asked = [float(one) for one in (factors if isinstance(factors, Sequence) else [factors])]
     known = ("rows", "rows_bias", "zero", "mean")
     for operation in operations:

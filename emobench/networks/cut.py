@@ -5,23 +5,29 @@ every other value that the rest needs (residuals); shared modules, branches and 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
 
 from emobench.errors import UserError, unknown_name
+from emobench.networks.edited_nodes import affine, beyond, bias_free
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import Layer, depends_on, layers_of
 from emobench.networks.network import Network, module_of
 from emobench.networks.program import Program
+from emobench.networks.ranges import Range
 from emobench.networks.whole import scaled, unit_modules
 
 aten = torch.ops.aten
+THRESHOLD = "range_threshold_"
+"""What a layer's name is added to for its threshold's."""
 
 
 class Cut:
     """``suffix(prefix(inputs), scales)`` are the logits of an edit of ``layers``. It can be pickled.
+
+    A layer with a range is scaled beyond a threshold alone; its bias stands before that.
 
     Attributes:
         layers: names, in the order that was asked for.
@@ -33,7 +39,7 @@ class Cut:
     way: Literal["cut"] = "cut"
     reason = ""
 
-    def __init__(self, program: Program, layers: Sequence[Layer]) -> None:
+    def __init__(self, program: Program, layers: Sequence[Layer], ranges: Mapping[str, Range]) -> None:
         self.layers = tuple(layer.name for layer in layers)
         self.axis = {layer.name: layer.axis for layer in layers}
         self.units = {layer.name: layer.units for layer in layers}
@@ -44,7 +50,7 @@ class Cut:
             else program.tensors[layer.bias]
             for layer in layers
         }
-        self.before, self.after, self.edited = _split(program, layers)
+        self.before, self.after, self.edited = _split(program, layers, ranges)
 
     def prefix(self, inputs: Tensor) -> tuple:
         """All values that the suffix needs, for what the network takes. Some say how many images there are."""
@@ -76,14 +82,16 @@ class WholeCut:
 
     way: Literal["whole"] = "whole"
 
-    def __init__(self, network: nn.Module | Network, layers: Sequence[str], reason: str) -> None:
+    def __init__(
+        self, network: nn.Module | Network, layers: Sequence[str], ranges: Mapping[str, Range], reason: str
+    ) -> None:
         # A Network is kept as such: it can be sent to other processes where a user's own class can't.
         self.network = network
         modules = unit_modules(self.model)
         for layer in layers:
             if layer not in modules:
                 raise unknown_name("layer", layer, modules)
-        self.layers, self.reason = tuple(layers), reason
+        self.layers, self.ranges, self.reason = tuple(layers), ranges, reason
         self.calls = dict.fromkeys(layers, 1)
         self.axis = {layer: -1 if isinstance(modules[layer], nn.Linear) else 1 for layer in layers}
         self.units = {layer: len(modules[layer].weight) for layer in layers}
@@ -106,17 +114,20 @@ class WholeCut:
 
     def suffix(self, live: tuple, scales: Mapping[str, Tensor], shifts: Mapping[str, Tensor] | None = None) -> Tensor:
         """As for ``Cut``."""
-        with scaled(self.model, scales, shifts or {}):
+        with scaled(self.model, scales, shifts or {}, self.ranges):
             return answer(self.model, live[0])
 
 
-def cut(model: nn.Module | Network, layers: str | Sequence[str], example: Tensor) -> Cut | WholeCut:
+def cut(
+    model: nn.Module | Network, layers: str | Sequence[str], example: Tensor, ranges: Mapping[str, Range] | None = None
+) -> Cut | WholeCut:
     """Cuts a network at the layers that are to be edited.
 
     Args:
         model: in evaluation mode; or a Network.
         layers: a layer, or several, each once.
         example: what the network takes, at least one image.
+        ranges: layer to the range that its scales act on; all of what a layer puts out where none is named.
 
     Raises:
         UserError: no such layer, a network that answers differently twice, or one that puts out no logits.
@@ -136,12 +147,12 @@ def cut(model: nn.Module | Network, layers: str | Sequence[str], example: Tensor
     try:
         program = capture(model, example)
     except ExportError as error:
-        return WholeCut(network, names, str(error))
+        return WholeCut(network, names, ranges or {}, str(error))
     known = layers_of(program)
     for name in names:
         if name not in known:
             raise unknown_name("layer", name, known)
-    return Cut(program, [known[name] for name in names])
+    return Cut(program, [known[name] for name in names], ranges or {})
 
 
 def _kind(node: fx.Node, images: str) -> str:
@@ -161,7 +172,9 @@ def joined(parts: Sequence[tuple], kinds: Sequence[str]) -> tuple:
     return tuple(torch.cat(some) if kind == "rows" else sum(some) for some, kind in zip(columns, kinds, strict=True))
 
 
-def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program, dict[str, str]]:
+def _split(
+    program: Program, layers: Sequence[Layer], ranges: Mapping[str, Range]
+) -> tuple[Program, Program, dict[str, str]]:
     """The programs before and after the edits, and layer to the name of its first edited output."""
     of = {site: layer for layer in layers for site in layer.sites}
     nodes = list(program.graph.nodes)
@@ -175,7 +188,7 @@ def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program,
         if node.op != "output" and (node not in depends or node in first):
             known[node] = before.node_copy(node, known.__getitem__)
             if node in first:
-                known[node].args = _bias_free(node, known)
+                known[node].args = bias_free(node, known)
     before.output(tuple(known[node] for node in live))
     before.eliminate_dead_code()
     known = {}
@@ -190,13 +203,29 @@ def _split(program: Program, layers: Sequence[Layer]) -> tuple[Program, Program,
         elif node.op == "output":
             after.output(known[node.args[0]])
         elif node.name in of:
-            known[node] = _affine(after, node, node in first, known, pairs[of[node.name].name], of[node.name].axis)
-            edited.setdefault(of[node.name].name, known[node].name)
+            layer = of[node.name]
+            known[node] = _edited(after, node, node in first, known, layer, pairs[layer.name], ranges)
+            edited.setdefault(layer.name, known[node].name)
         elif node in depends:
             known[node] = after.node_copy(node, known.__getitem__)
     after.eliminate_dead_code()
-    tensors, images = program.tensors, program.images
+    tensors, images = program.tensors | _thresholds(program, ranges), program.images
     return Program(before, tensors, images), Program(after, tensors, images), edited
+
+
+def _edited(
+    graph: fx.Graph, node: fx.Node, cached: bool, known: Mapping[fx.Node, fx.Node], layer: Layer,
+    pair: tuple[fx.Node, fx.Node], ranges: Mapping[str, Range],
+) -> fx.Node:  # fmt: skip
+    """What an edited layer puts out: scaled and shifted, or scaled beyond its threshold."""
+    if layer.name not in ranges:
+        return affine(graph, node, cached, known, pair, layer.axis)
+    output, threshold = affine(graph, node, cached, known, (None, pair[1]), layer.axis), f"{THRESHOLD}{layer.name}"
+    return beyond(graph, output, pair[0], graph.get_attr(threshold), ranges[layer.name].above, layer.axis)
+
+
+def _thresholds(program: Program, ranges: Mapping[str, Range]) -> dict[str, Tensor]:
+    return {f"{THRESHOLD}{layer}": one.threshold.to(program.device) for layer, one in ranges.items()}
 
 
 def _live(nodes: list[fx.Node], depends: set[fx.Node], first: set[fx.Node]) -> list[fx.Node]:
@@ -208,32 +237,6 @@ def _live(nodes: list[fx.Node], depends: set[fx.Node], first: set[fx.Node]) -> l
         elif node in depends:
             found |= {n: None for n in node.all_input_nodes if n not in depends and n.op != "get_attr"}
     return list(found)
-
-
-def _affine(
-    graph: fx.Graph,
-    node: fx.Node,
-    cached: bool,
-    known: Mapping[fx.Node, fx.Node],
-    pair: tuple[fx.Node, fx.Node],
-    axis: int,
-) -> fx.Node:
-    """Scale * (bias-free output) + shift, with scale and shift along the units."""
-    raw = known[node] if cached else graph.node_copy(node, known.__getitem__)
-    if not cached:
-        raw.args = _bias_free(node, known)
-    if axis == 1 and len(node.meta["shape"]) > 2:
-        shape = (-1, *[1] * (len(node.meta["shape"]) - 2))
-        pair = tuple(graph.call_function(aten.reshape.default, (value, shape)) for value in pair)
-    scale, shift = pair
-    result = graph.call_function(aten.addcmul.default, (shift, raw, scale))
-    result.meta = dict(node.meta)
-    return result
-
-
-def _bias_free(node: fx.Node, known: Mapping[fx.Node, fx.Node]) -> tuple[Any, ...]:
-    args = fx.map_arg(node.args, known.__getitem__)
-    return (*args[:2], None, *args[3:]) if len(args) > 2 else args
 
 
 def placeholder(graph: fx.Graph, node: fx.Node) -> fx.Node:

@@ -87,6 +87,14 @@ class Recorder:
             layer: uses[0] if len(uses) == 1 else join(torch.stack(uses), 0) for layer, uses in pooled.items()
         }
 
+    @torch.no_grad()
+    def values(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Layer -> everything that its units put out (values, units): of all images, places, tokens and uses."""
+        found: dict[str, list[Tensor]] = {layer: [] for layer in self._cards}
+        for layer, value, _ in self._run(inputs)[1]:
+            found[layer].append(value.movedim(self._cards[layer].axis, -1).flatten(0, -2))
+        return {layer: torch.cat(uses) for layer, uses in found.items()}
+
     def _run(self, inputs: Tensor) -> tuple[Tensor, list[tuple[str, Tensor, int | str]]]:
         """Logits; and layer, what it puts out and where the images are in that, for each use."""
         if self._program is not None:

@@ -19,6 +19,7 @@ from emobench.networks.card import FILE, InputCard, NetworkCard
 from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import unit_layers
 from emobench.networks.network import Network
+from emobench.networks.ranges import check_weights_alone
 from emobench.networks.transform import input_card
 from emobench.settings.network import file_of
 from emobench.weights import differences, fitted_state, read_state
@@ -117,7 +118,12 @@ def load_network(folder: Path | str) -> Network:
 
 
 def save_network(network: Network, folder: Path | str) -> None:
-    """Writes ``network.json`` and ``weights.safetensors``; the folder appears only when both are complete."""
+    """Writes ``network.json`` and ``weights.safetensors``; the folder appears only when both are complete.
+
+    Raises:
+        UserError: a network that is more than its weights (see emobench.networks.ranges).
+    """
+    check_weights_alone(network.model)
     with replacing(Path(folder)) as temporary:
         temporary.mkdir()
         save_weights(network.model.state_dict(), temporary / WEIGHTS)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emobench.errors import unknown_name
+from emobench.functional.edits import ranged
 from emobench.networks.card import LayerCard
 from emobench.networks.graph import answer
 
@@ -44,27 +45,37 @@ def module_layers(model: nn.Module, example: Tensor) -> list[LayerCard]:
 
 
 @contextmanager
-def scaled(model: nn.Module, scales: Mapping[str, Tensor], shifts: Mapping[str, Tensor | None]) -> Iterator[nn.Module]:
+def scaled(
+    model: nn.Module,
+    scales: Mapping[str, Tensor],
+    shifts: Mapping[str, Tensor | None],
+    ranges: Mapping[str, tuple[Tensor, bool]],
+) -> Iterator[nn.Module]:
     """The network with each layer's output replaced by scale * (bias-free output) + shift while the block runs.
 
-    ``shifts``: None for the layer's own bias.
+    ``shifts``: None for the layer's own bias. ``ranges``: layers that are scaled beyond a threshold alone, see
+    emobench.networks.ranges.
     """
     modules, handles = unit_modules(model), []
     try:
         for name, scale in scales.items():
             if name not in modules:
                 raise unknown_name("layer", name, modules)
-            handles.append(modules[name].register_forward_hook(_scaler(scale, shifts.get(name))))
+            handles.append(modules[name].register_forward_hook(_scaler(scale, shifts.get(name), ranges.get(name))))
         yield model
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _scaler(scale: Tensor, shift: Tensor | None):
+def _scaler(scale: Tensor, shift: Tensor | None, where: tuple[Tensor, bool] | None):
     def hook(module: UnitModule, inputs: tuple, output: Tensor) -> Tensor:
         shape = (-1, *[1] * (output.ndim - 2)) if isinstance(module, CONVOLUTIONS) else (-1,)
         bias = torch.zeros_like(scale) if module.bias is None else module.bias.detach()
+        if where is not None:
+            threshold, above = where[0].to(scale).reshape(shape), where[1]
+            moved = output if shift is None else output + (shift - bias).reshape(shape)
+            return ranged(moved, scale.reshape(shape), threshold, above=above)
         raw = output - bias.reshape(shape)
         return torch.addcmul((bias if shift is None else shift).reshape(shape), raw, scale.reshape(shape))
 

@@ -1,14 +1,16 @@
 """Settings of the edits, their search, their controls and their comparison with the baseline."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from emobench.schema import Float, Int, Str, count, named, settings, within
+from emobench.schema import Bool, Float, Int, Str, count, named, settings, within
 
 ARM_NAMES = (
     "similarity", "weight_norm", "proportional", "fdr", "accuracy", "faithfulness", "description", "effect",
 )  # fmt: skip
 """The built-in ways of selecting units (see emobench.edits.arms)."""
-SearchKind = Literal["free", "descriptions", "interpretable"]
+BY_LAYER = "_by_layer"
+SearchKind = Literal["free", "descriptions", "interpretable", "descriptions_by_layer", "interpretable_by_layer"]
 
 
 @settings
@@ -44,18 +46,19 @@ class Controls:
 class Search:
     """Searching for scales on images of one split (see emobench.edits.search); no kinds: no search.
 
-    ``joint``: layers that are searched together, by ``joint_kinds``, beside the edited layer alone; none to leave that
-    out. ``images``: at most so many, 0 for all. ``exponents``: powers of the scales found. ``folds``: of cross-fitting.
+    ``joint`` is searched by ``joint_kinds``, beside the edited layer alone.
 
     Attributes:
-        kinds: scales of their own for units, for descriptions, or for interpretable and other units; empty: no search.
+        kinds: scales of their own for units, for descriptions, or for interpretable and other units, or for these
+            within each layer (``_by_layer``); empty: no search.
         split: images that scales are fitted to.
-        joint: layers that are searched together; empty for none.
+        joint: layers that are searched together; empty for none, ``all`` for all that can be edited.
         joint_kinds: kinds of the joint search.
+        augment: whether the images are changed at random, as in training, while scales are fitted.
         images: at most so many; 0 for all.
         penalties: pulls of the scales towards one.
         exponents: powers of the scales found.
-        folds: of the cross-fitting.
+        folds: of the cross-fitting that chooses penalty and exponent.
         steps: of the optimiser.
         batch_size: images a step.
         learning_rate: of the optimiser.
@@ -63,8 +66,9 @@ class Search:
 
     kinds: list[SearchKind]
     split: Literal["train", "val"]
-    joint: list[Str]
+    joint: Literal["all"] | list[Str]
     joint_kinds: list[SearchKind]
+    augment: Bool
     images: Annotated[Int, within(0)]
     penalties: list[Annotated[Float, within(0)]]
     exponents: list[Annotated[Float, within(0, 4)]]
@@ -72,6 +76,10 @@ class Search:
     steps: Annotated[Int, count(1, 10**6)]
     batch_size: Annotated[Int, count(1, 10**6)]
     learning_rate: Annotated[Float, within(0, 1)]
+
+    def joint_layers(self, editable: Sequence[str]) -> list[str]:
+        """The layers that are searched together, of a network whose layers these are."""
+        return list(editable if self.joint == "all" else self.joint)
 
 
 @settings

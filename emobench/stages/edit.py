@@ -27,7 +27,8 @@ def run(params: Params, layout: Layout) -> None:
     made = {"images": imageset.digest(), "network": network.card.weights}
     layers, units = (read_table(layout.artifacts / f"{name}.parquet", made_from=made) for name in ("layers", "units"))
     layer, work = choose_layer(edit, layers, network.card), layout.partial_for("edit", params.name)
-    found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed)
+    augment = params.network.train.augment if params.network.source == "train" else None
+    found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed, augment=augment)
     options = {"jobs": edit.jobs, "scheduler": edit.scheduler or None, "work": work}
     sweep = sweep_edits(
         edit, network, imageset, layers, units, concepts, seed=params.seed, workers=options, found=found

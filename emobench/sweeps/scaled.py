@@ -14,10 +14,12 @@ from torch.nn import functional as F
 
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
+from emobench.networks.augmented import Augmented
 from emobench.networks.cut import Cut, WholeCut, cut, joined, taken
 from emobench.networks.graph import capture
 from emobench.networks.layers import layers_of
 from emobench.networks.network import Network, Pictures, module_of
+from emobench.networks.ranges import Range
 from emobench.networks.whole import WHOLE_COPIES
 from emobench.progress import progress
 
@@ -37,6 +39,9 @@ class ScaledNetwork:
         layers: which, in any order.
         inputs: what the network takes, (images, ...); or a ``Pictures``, which makes them by batches.
         memory_gib: bound for what is kept and for what a batch on each core needs, gradients included.
+        ranges: layer -> where its scales act (see emobench.networks.ranges); on all of its output where none is named.
+        augmented: what some of the images are when scales are fitted, changed at random; None for the images as they
+            are. Then what doesn't depend on the scales is computed anew for each batch.
 
     Raises:
         UserError: no such layer, or a network that can't be cut.
@@ -44,13 +49,14 @@ class ScaledNetwork:
     """
 
     def __init__(
-        self, model: nn.Module | Network, layers: Sequence[str], inputs: Tensor | Pictures, *, memory_gib: float
-    ) -> None:
-        self._cut = cut(model, layers, inputs[:2])
+        self, model: nn.Module | Network, layers: Sequence[str], inputs: Tensor | Pictures, *, memory_gib: float,
+        ranges: Mapping[str, Range] | None = None, augmented: Augmented | None = None,
+    ) -> None:  # fmt: skip
+        self._cut, self._augmented = cut(model, layers, inputs[:2], ranges), augmented
         if self._cut.way == "cut":
             # In the order of computation, however they were named.
             order = list(layers_of(capture(module_of(model), inputs[:2])))
-            self._cut = cut(model, sorted(layers, key=order.index), inputs[:2])
+            self._cut = cut(model, sorted(layers, key=order.index), inputs[:2], ranges)
         self.layers = list(self._cut.layers)
         self.images, self.device = len(inputs), self._cut.bias[self.layers[0]].device
         self._inputs = inputs
@@ -69,11 +75,14 @@ class ScaledNetwork:
     def logits(self, scales: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         """Logits (rows, classes) of some images, differentiable in the scales: layer -> (units,)."""
         if self._live is None:
-            with torch.no_grad():
-                live = self._cut.prefix(self._inputs[rows].to(self.device))
-        else:
-            live = taken(self._live, self._cut.kinds, rows)
-        return self._cut.suffix(live, {layer: scale.to(self.device) for layer, scale in scales.items()})
+            return self._from_inputs(scales, self._inputs[rows])
+        return self._suffix(scales, taken(self._live, self._cut.kinds, rows))
+
+    def fitted_logits(self, scales: Mapping[str, Tensor], rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The same of the images as scales are fitted on them: augmented, by the generator, if that is asked for."""
+        if self._augmented is None:
+            return self.logits(scales, rows)
+        return self._from_inputs(scales, self._augmented(rows, generator))
 
     @torch.no_grad()
     def all_logits(self, scales: Mapping[str, Tensor] | None, rows: np.ndarray | None = None) -> Tensor:
@@ -81,12 +90,27 @@ class ScaledNetwork:
         wanted = torch.arange(self.images) if rows is None else torch.from_numpy(rows)
         return torch.cat([self.logits(scales or {}, part).cpu() for part in wanted.split(self.images_at_once)])
 
+    def _from_inputs(self, scales: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            live = self._quick(self._cut.prefix(inputs.to(self.device)))
+        return self._suffix(scales, live)
+
+    def _suffix(self, scales: Mapping[str, Tensor], live: tuple) -> Tensor:
+        return self._cut.suffix(live, {layer: scale.to(self.device) for layer, scale in scales.items()})
+
+    def _quick(self, live: tuple) -> tuple:
+        """The same values with channels last, where convolutions take half of the time, a third less with gradients."""
+        return tuple(
+            value.contiguous(memory_format=torch.channels_last) if kind == "rows" and value.ndim == 4 else value
+            for value, kind in zip(live, self._cut.kinds, strict=True)
+        )
+
     @torch.no_grad()
     def _all_live(self) -> tuple:
         """What doesn't depend on the scales, of all images."""
         starts = range(0, self.images, PREFIX_BATCH)
         parts = [self._cut.prefix(self._inputs[first : first + PREFIX_BATCH].to(self.device)) for first in starts]
-        return joined(parts, self._cut.kinds)
+        return self._quick(joined(parts, self._cut.kinds))
 
 
 @torch.no_grad()
@@ -121,7 +145,7 @@ def search_scales(
         steps: how many.
         batch_size: images a step, or all if there are fewer.
         learning_rate: of the logarithms of scales and temperature.
-        seed: of the order of the images.
+        seed: of the order of the images, and of their augmentation.
 
     Returns:
         layer -> (units,) float32, greater than 0.
@@ -137,12 +161,13 @@ def search_scales(
     optimizer = torch.optim.Adam(searched, lr=learning_rate, betas=BETAS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     batches = _batches(rows, batch_size, steps, torch.Generator().manual_seed(seed))
+    changes = torch.Generator().manual_seed(seed)
     for batch in progress(batches, total=steps, desc="fit scales", unit="step"):
         # index_select: the gradient of plain indexing may add in any order.
         restraint = penalty * log_scales.index_select(0, flat).square().mean()
         total = list(torch.autograd.grad(restraint, searched, materialize_grads=True))
         for part in batch.split(network.images_at_once):
-            logits = network.logits(network.by_layer(log_scales.index_select(0, flat).exp()), part)
+            logits = network.fitted_logits(network.by_layer(log_scales.index_select(0, flat).exp()), part, changes)
             target = labels[part].to(network.device)
             nll = F.cross_entropy(logits / log_temperature.exp(), target, reduction="sum") / len(batch)
             for sum_, gradient in zip(total, torch.autograd.grad(nll, searched), strict=True):

@@ -8,9 +8,9 @@ import torch
 
 from emobench.edits.experiment import edit_target, leave_one_out
 from emobench.edits.family import best_index, family
+from emobench.edits.found import Found
 from emobench.edits.joint import measure_joint
 from emobench.edits.measuring import bench_of
-from emobench.edits.search import Found
 from emobench.faces.imageset import load_imageset
 from emobench.functional.edits import edited_state, row_norms
 from emobench.networks.sources import load_network

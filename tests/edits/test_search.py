@@ -8,12 +8,15 @@ import torch
 from edit_bench import small_params, write_benchmark
 from sklearn.model_selection import GroupKFold
 
-from emobench.edits.search import Found, groups_of, run_search, search_edits, search_images
+from emobench.edits.found import Found
+from emobench.edits.search import groups_of, run_search, search_edits, search_images
 from emobench.errors import UserError
 from emobench.faces.imageset import ImageSet, load_imageset
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import classification_metrics
 from emobench.networks.sources import load_network
+from emobench.networks.vggnet import LAYERS
+from emobench.settings.data import Augment
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 from emobench.vocabulary.class_names import BASIC
 
@@ -22,6 +25,7 @@ SEARCH = {
     "split": "val",
     "joint": [],
     "joint_kinds": [],
+    "augment": False,
     "images": 0,
     "penalties": [0.01, 1.0],
     "exponents": [0.5, 2.0],
@@ -110,6 +114,12 @@ def test_units_are_tied_by_kind_over_all_layers(bench):
     for number in range(3):
         words = [units[layer]["description"][(described[layer] == number).numpy()] for layer in units]
         assert len(set(pd.concat(words))) == 1
+    apart = groups_of("descriptions_by_layer", units, 0.0)
+    assert sorted(set(apart["lin1"].tolist())) == [0, 1, 2]
+    assert torch.equal(apart["lin1"], described["lin1"])
+    assert torch.equal(apart["lin2"], described["lin2"] + 3)
+    numbers = torch.cat(list(groups_of("interpretable_by_layer", units, 0.3).values()))
+    assert len(numbers.unique()) == 4
     high = groups_of("interpretable", units, 0.3)
     assert all(high[layer].tolist() == (units[layer]["similarity"] > 0.3).astype(int).tolist() for layer in units)
 
@@ -184,6 +194,21 @@ def test_all_searches_of_params_are_made(bench):
     none, empty = run_search(edit_of(kinds=[]), network, imageset, "lin2", units, seed=0)
     assert (none, len(empty)) == ([], 0)
     assert list(empty) == list(tried)
+
+
+def test_all_layers_can_be_searched_together_on_pictures_as_training_shows_them(bench):
+    network, imageset, units = bench
+    asked = {"kinds": [], "joint": "all", "joint_kinds": ["interpretable_by_layer"], "split": "train", "steps": 2}
+    asked |= {"penalties": [1.0], "exponents": [1.0]}
+    moved = Augment(degrees=20.0, translate=0.1, scale=0.1, flip=0.5, erase=0.0)
+    still, same, changed = (
+        run_search(edit_of(**asked, augment=augment), network, imageset, "lin2", units, seed=0, augment=given)[0][0]
+        for augment, given in ((False, None), (False, moved), (True, moved))
+    )
+    assert list(still.scales) == [card.name for card in network.card.editable] == list(LAYERS[:-1])
+    assert len(torch.cat(list(still.scales.values())).unique()) == 2 * len(still.scales)
+    assert torch.equal(still.configuration().scale, same.configuration().scale)
+    assert not torch.equal(still.configuration().scale, changed.configuration().scale)
 
 
 def test_the_same_seed_finds_the_same_and_another_does_not(bench):

@@ -4,13 +4,14 @@ import re
 import numpy as np
 import pytest
 import torch
-from small_network import new_network
+from small_network import as_network, new_network
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from emobench.errors import UserError
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.edits import edited_state
+from emobench.networks.ranges import Range, with_ranges
 from emobench.networks.vggnet import LAYERS
 from emobench.sweeps.scaled import ScaledNetwork, search_scales
 
@@ -82,6 +83,41 @@ def test_gradient_is_that_of_the_edited_weights(model, labels):
     loss = F.cross_entropy(functional_call(model, state, (pictures()[:20],)), labels[:20])
     for one, other in zip(found, torch.autograd.grad(loss, list(scales.values())), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 0.0001])
+def test_scales_beyond_a_threshold_are_those_of_the_wrapped_network(model, memory_gib):
+    scales = random_scales(model, ["conv4b", "lin2"])
+    ranges = {layer: Range(torch.zeros(len(scale)) + 0.05, layer == "lin2") for layer, scale in scales.items()}
+    network = ScaledNetwork(model, list(scales), pictures()[:9], memory_gib=memory_gib, ranges=ranges)
+    with torch.no_grad():
+        expected = with_ranges(as_network(model), scales, ranges).model(pictures()[:9])
+        assert (expected - model(pictures()[:9])).abs().max() > 1e-3
+    torch.testing.assert_close(network.all_logits(scales), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_scales_are_fitted_on_augmented_images_and_scored_on_the_images_as_they_are(model, labels):
+    """The augmentation here adds a number of its own to each batch, so that what is asked of it can be seen."""
+    asked = []
+
+    def augmented(rows, generator):
+        asked.append(torch.rand(1, generator=generator).item())
+        return pictures()[rows] + asked[-1]
+
+    plain, network = (
+        ScaledNetwork(model, ["lin2"], pictures(), memory_gib=1.0, augmented=one) for one in (None, augmented)
+    )
+    rows, scales = torch.arange(5), {"lin2": torch.full((256,), 1.2)}
+    assert torch.equal(network.all_logits(scales), plain.all_logits(scales))
+    assert torch.equal(network.logits(scales, rows), plain.logits(scales, rows))
+    found = network.fitted_logits(scales, rows, torch.Generator().manual_seed(1))
+    shifted = ScaledNetwork(model, ["lin2"], pictures()[:5] + asked[0], memory_gib=1.0).all_logits(scales)
+    torch.testing.assert_close(found, shifted, atol=1e-4, rtol=1e-4)
+    groups = {"lin2": torch.arange(256)}
+    fits = [search_scales(network, labels, np.arange(IMAGES), groups, **DESCENT)["lin2"] for _ in range(2)]
+    assert torch.equal(*fits)
+    assert len(set(asked)) == 1 + DESCENT["steps"]
+    assert not torch.equal(fits[0], search_scales(plain, labels, np.arange(IMAGES), groups, **DESCENT)["lin2"])
 
 
 def test_damaged_rows_are_found_and_restored(model, labels):
