@@ -44,7 +44,7 @@ test: setup ## Run the tests (slow ones on real data too, where ../shared is), i
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: faults
-faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count (FAULTS: options)
+faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count; about 15 min on 2 cores (FAULTS: options)
 	@$(BIN)/python tests/faults/campaign.py $(FAULTS)
 
 .PHONY: test-browser

@@ -18,7 +18,7 @@ from emobench.vocabulary import check_set_names, set_label
 
 MOST = 10**6
 """Bytes of a params.yaml."""
-TAKEN = ("raw", "reference", "growth", "planted", "study", "causal")
+TAKEN = ("raw", "reference", "growth", "planted", "study", "causal", "faults")
 """Names of folders in data/ and reports/ that are no benchmark's."""
 OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
 """What ``arm`` is in tables of configurations that no arm made."""
