@@ -105,14 +105,23 @@ def _file(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
         example = imageset.index["image_id"].iloc[0]
         raise UserError(f"{given}, row {row + 1}: no image {ids[row]!r} in the set; expected ids like {example!r}")
     scores = {name: _scores(table[name], given) for name in table.columns.drop("image_id")}
+    listed, count = len(table) - len(strange), len(imageset.index)
+    if listed < count:
+        print(f"{given}: measures {listed} of {count} images; nothing is known of the others", file=sys.stderr)
     return pd.DataFrame(scores, index=ids.to_numpy()).reindex(imageset.index["image_id"]).to_dict("series")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """All as text: an id or a value is read by us, so that a wrong one can be named with its row."""
+    """All as text: an id or a value is read by us, so that a wrong one can be named with its row.
+
+    An empty cell is an empty text, a row that ends too early has none: the file was cut off, or a separator is missing.
+    """
     with open(path, encoding="utf-8-sig") as file:
         separator = max(",;\t", key=file.readline().count)
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    for row in np.flatnonzero(table.isna().any(axis=1)):
+        raise ValueError(f"row {row + 1} has fewer cells than the header")
+    return table
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _read_csv, ".parquet": pd.read_parquet}
