@@ -122,6 +122,13 @@ def test_a_table_that_is_not_what_it_should_be(tmp_path, change, message):
         read_table(path)
 
 
+def test_a_csv_file_with_null_bytes_is_torn(tmp_path):
+    path = tmp_path / "clip_concepts.csv"
+    path.write_text("concept,auroc\nsmile,0.5\x00\n")
+    with pytest.raises(UserError, match=r"clip_concepts\.csv .*it has null bytes"):
+        read_table(path)
+
+
 def test_a_table_of_another_network_and_a_torn_one(tmp_path):
     path = tmp_path / "unit_effects.parquet"
     write_parquet(path, effects(), {"network": "abc"})
@@ -153,8 +160,8 @@ def test_an_array_is_what_it_was_noted_to_be(tmp_path):
     read = read_array(path, "edit", dtype="float32", shape=(3, None), digest=digest, key=["x", "y", "z"], finite=True)
     np.testing.assert_array_equal(read, values)
     assert not read.flags.writeable
-    with pytest.raises(UserError, match="rows stand for something else"):
-        read_array(path, "edit", dtype="float32", shape=(3, 2), digest=digest, key=["z", "y", "x"])
+    with pytest.raises(UserError, match=r"a\.npy .*rows stand for something else in ids\.json"):
+        read_array(path, "edit", dtype="float32", shape=(3, 2), digest=digest, key=["z", "y", "x"], note="ids.json")
     for dtype, shape in (("uint8", (3, 2)), ("float32", (3, 3)), ("float32", (3, 2, 1))):
         with pytest.raises(UserError, match=r"a\.npy .*it is float32 \(3, 2\); expected"):
             read_array(path, "edit", dtype=dtype, shape=shape)

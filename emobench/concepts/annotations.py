@@ -5,6 +5,7 @@ NaN means not measured. The built-in expressions come first, where they are in t
 measures; of the vocabulary's other concepts only those follow that were measured.
 """
 
+import csv
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -114,14 +115,16 @@ def _file(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
 def _read_csv(path: Path) -> pd.DataFrame:
     """All as text: an id or a value is read by us, so that a wrong one can be named with its row.
 
-    An empty cell is an empty text, a row that ends too early has none: the file was cut off, or a separator is missing.
+    A row that ends too early is not one of empty cells: the file was cut off, or a separator is missing.
     """
     with open(path, encoding="utf-8-sig") as file:
         separator = max(",;\t", key=file.readline().count)
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    for row in np.flatnonzero(table.isna().any(axis=1)):
-        raise ValueError(f"row {row + 1} has fewer cells than the header")
-    return table
+        file.seek(0)
+        widths = [len(cells) for cells in csv.reader(file, delimiter=separator) if cells]
+    for row, width in enumerate(widths):
+        if width < widths[0]:
+            raise ValueError(f"row {row} has {width} cells, the header {widths[0]}")
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _read_csv, ".parquet": pd.read_parquet}
@@ -137,7 +140,7 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"no table {path} (params annotate.input)") from None
     # What pandas and pyarrow raise for files that are not what their names say.
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{path} is no readable {suffix[1:]} table: {str(error).splitlines()[0]}") from None
 
 
