@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emobench.errors import UserError
+from emobench.files import SEAL, seal_of
 from emobench.quantities import WrongError, check_range
 
 Form = TypeVar("Form")
@@ -70,7 +71,8 @@ def reading(path: Path, stage: str, called: str = "") -> Iterator[None]:
 def read_json(path: Path, stage: str, form: Any = dict, called: str = "") -> Any:
     """Reads a JSON file of a form: a dataclass, or ``dict`` for any object.
 
-    Numbers in it are finite and within the ranges that their names say (emobench.quantities).
+    Numbers in it are finite and within the ranges that their names say (emobench.quantities). Where it was written
+    with a seal (emobench.files.write_sealed), it is as it was written.
     """
     with reading(path, stage, called):
         if path.stat().st_size > MOST_JSON:
@@ -87,6 +89,10 @@ def parse_json(content: bytes, form: Any = dict) -> Any:
         read = _adapter(form).validate_json(content)
     except ValidationError as error:
         raise WrongError(_first(error)) from None
+    if isinstance(values, dict) and SEAL in values and values[SEAL] != seal_of(values):
+        raise WrongError("its values are not those that were written")
+    if isinstance(read, dict):
+        read.pop(SEAL, None)
     for name, number in _numbers(values):
         check_range(name, [number])
     return read

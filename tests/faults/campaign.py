@@ -20,6 +20,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -183,8 +184,9 @@ def disk_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
         yield Fault("disk", "tiny", stage, (kind, int(2 ** rng.uniform(9, 19))), number)
 
 
-def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path, log: Log) -> list[Outcome]:
-    """Makes the benchmarks and tries so many faults of each kind."""
+def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path, log: Log, minutes: float) -> list[Outcome]:
+    """Makes the benchmarks and tries so many faults of each kind, but no longer than so many minutes."""
+    end = time.monotonic() + 60 * minutes
     prepared()
     made = room / "made"
     if not made.is_dir():
@@ -195,15 +197,20 @@ def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path, log: Log)
     known = {name: digests(made / name) for name in ("tiny", "own")}
     # Each has a generator of its own: how many of one kind are asked for changes nothing in another.
     kinds = {"files": file_faults, "params": key_faults, "kills": kill_faults, "disks": disk_faults}
-    faults = [
-        fault
+    turns = [
+        (number / counts[kind], fault)
         for place, (kind, make) in enumerate(kinds.items())
-        for fault in islice(make(made, np.random.default_rng([seed, place])), counts.get(kind, 0))
+        for number, fault in enumerate(islice(make(made, np.random.default_rng([seed, place])), counts[kind]))
     ]
+    # In turns: a campaign that is stopped has tried some of each kind.
+    faults = [fault for _, fault in sorted(turns, key=lambda turn: turn[0])]
     found = {fault: log.good(fault) for fault in faults}
     left, of = [fault for fault in faults if found[fault] is None], revision()
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
         for one in pool.map(try_fault, left, [made] * len(left), [known] * len(left)):
+            if time.monotonic() > end:
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
             found[one.fault] = one = replace(one, revision=of)
             log.add(one)
             if one.word not in GOOD:
@@ -237,13 +244,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--room", type=Path, help="keep the benchmarks here, and take those that are there")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop then, and tell of what was tried")
     parser.add_argument("--log", type=Path, help="keep outcomes here; what is there and good is not tried again")
     parser.add_argument("--report", type=Path, help="write campaign.csv and README.md into this folder")
     options = vars(parser.parse_args())
     seed, jobs, kept, log, folder = (options.pop(name) for name in ("seed", "jobs", "room", "log", "report"))
+    minutes = options.pop("minutes")
     room = kept or Path(tempfile.mkdtemp(prefix="emobench-faults-"))
     try:
-        found = campaign(options, seed, jobs, room, Log(log))
+        found = campaign(options, seed, jobs, room, Log(log), minutes)
     finally:
         if kept is None:
             shutil.rmtree(room)
