@@ -18,6 +18,11 @@ TRACEBACK, OTHER = "traceback", "accepted, other results"
 GOOD = (SAME, LINE)
 COLUMNS = (SAME, LINE, UNNAMED, TRACEBACK, OTHER, "anything else")
 NAMES = {"file": "files", "key": "params", "kill": "kills", "disk": "disks"}
+PAGE, BEGIN, END = (
+    ROOT / "docs" / "faults.md",
+    "<!-- begin: written by tests/faults/campaign.py --report -->",
+    "<!-- end",
+)
 BEFORE = ROOT / "reports" / "faults" / "before.csv"
 """An earlier campaign's counts, of another program: typed in, not made here."""
 
@@ -130,14 +135,17 @@ def write_report(folder: Path, found: list[Outcome], command: str) -> None:
     revisions = Counter(one.revision for one in found)
     ran = ", ".join(f"{one} ({count} faults)" if len(revisions) > 1 else one for one, count in revisions.most_common())
     minutes = sum(one.seconds for one in found) / 60
-    (folder / "README.md").write_text(
-        "What faults come to: `make faults` damages a file that a stage reads or a key of `params.yaml`, kills a "
-        "stage, or fills its disk, and counts what comes of it.\n\n"
+    counted = (
         "Before: revision 041d0db, by another program, which told nothing of 103 malformed inputs more "
         f"(`before.csv`).\n\n{_markdown(earlier)}\n\n"
         f"After: revision {ran}, by `{command}`, written on {date.today()}; {cpu_name()}, Python "
         f"{platform.python_version()}, {minutes:.0f} processor minutes (`campaign.csv`).\n\n{_markdown(rows)}\n"
     )
+    (folder / "README.md").write_text(f"What faults come to ([docs/faults.md](../../docs/faults.md)).\n\n{counted}")
+    if folder.resolve() == BEFORE.parent:
+        text = PAGE.read_text()
+        head, mark, rest = text.partition(BEGIN)
+        PAGE.write_text(f"{head}{mark}\n{counted}{rest[rest.index(END) :]}")
 
 
 def _markdown(rows: list[dict]) -> str:
