@@ -56,7 +56,7 @@ test-all: setup ## Run all tests
 	@$(PYTEST)
 
 .PHONY: faults
-faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count (FAULTS: options)
+faults: setup ## Damage every file that a stage reads and every key of params.yaml, kill stages, fill disks; count; about 15 min on 2 cores (FAULTS: options)
 	@$(BIN)/python tests/faults/campaign.py $(FAULTS)
 
 .PHONY: test-browser

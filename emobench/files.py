@@ -81,6 +81,21 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text)
 
 
+SEAL = "seal"
+"""Key in a JSON object: the digest of all else in it."""
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON object with its seal, by which emobench.stored knows one that somebody or something changed."""
+    write_json(path, {**values, SEAL: seal_of(_without_nan(dict(values)))})
+
+
+def seal_of(values: Mapping[str, Any]) -> str:
+    """sha256 of a JSON object without its seal, whatever the order of its keys."""
+    text = json.dumps({key: value for key, value in values.items() if key != SEAL}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _without_nan(value: Any) -> Any:
     """The same nested value with None for every NaN."""
     if isinstance(value, dict):

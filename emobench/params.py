@@ -18,7 +18,7 @@ from emobench.vocabulary import check_set_names, set_label
 
 MOST = 10**6
 """Bytes of a params.yaml."""
-TAKEN = ("raw", "reference", "growth", "planted", "study", "causal", "gain")
+TAKEN = ("raw", "reference", "growth", "planted", "study", "causal", "gain", "faults")
 """Names of folders in data/ and reports/ that are no benchmark's."""
 OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
 """What ``arm`` is in tables of configurations that no arm made."""
@@ -83,7 +83,13 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise not_yaml(path, error) from None
+
+
+def not_yaml(where: object, error: Exception) -> UserError:
+    """The error for a text that YAML's reader refuses, without the advice to let it pass."""
+    reason = str(error).partition("To suppress this check")[0]
+    return UserError(f"{where} is not valid YAML: {' '.join(reason.split())[:300]}")
 
 
 def read_params(text: str, where: str) -> Params:
@@ -96,7 +102,7 @@ def read_params(text: str, where: str) -> Params:
         values = YAML(typ="safe", pure=True).load(text)
     # RecursionError: nested too deep; the others: what ruamel meets in values such as 2026-99-99.
     except (YAMLError, RecursionError, ValueError, AttributeError, TypeError, LookupError) as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+        raise not_yaml(where, error) from None
     if octal := _LEADING_ZERO.search(text):
         raise UserError(
             f"{where}: {octal[1]} is {octal[2]}, which some readers of YAML take for an octal number; expected one "

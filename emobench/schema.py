@@ -171,7 +171,10 @@ def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
             return f"{where} lacks source; known: {', '.join(known)}"
         return str(unknown_name(f"value for {where}.source:", value.get("source"), known))
     if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
-        return f"{where} is {value}; expected {_range(hint, value)}"
+        bounds = _range(hint, value)
+        open_ended = kind == "finite_number" and bounds.endswith(" to inf")
+        wanted = f"a finite number from {bounds.removesuffix(' to inf')}" if open_ended else bounds
+        return f"{where} is {value}; expected {wanted}"
     expected = _NAMES.get(_plain(hint)) or (
         "a list" if kind == "list_type" or typing.get_origin(_plain(hint)) is list else "a mapping of keys"
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emobench.errors import UserError
+from emobench.files import SEAL, seal_of
 from emobench.quantities import WrongError, check_range
 
 Form = TypeVar("Form")
@@ -70,7 +71,8 @@ def reading(path: Path, stage: str, called: str = "") -> Iterator[None]:
 def read_json(path: Path, stage: str, form: Any = dict, called: str = "") -> Any:
     """Reads a JSON file of a form: a dataclass, or ``dict`` for any object.
 
-    Numbers in it are finite and within the ranges that their names say (emobench.quantities).
+    Numbers in it are finite and within the ranges that their names say (emobench.quantities). Where it was written
+    with a seal (emobench.files.write_sealed), it is as it was written.
     """
     with reading(path, stage, called):
         if path.stat().st_size > MOST_JSON:
@@ -87,6 +89,10 @@ def parse_json(content: bytes, form: Any = dict) -> Any:
         read = _adapter(form).validate_json(content)
     except ValidationError as error:
         raise WrongError(_first(error)) from None
+    if isinstance(values, dict) and SEAL in values and values[SEAL] != seal_of(values):
+        raise WrongError("its values are not those that were written")
+    if isinstance(read, dict):
+        read.pop(SEAL, None)
     for name, number in _numbers(values):
         check_range(name, [number])
     return read
@@ -147,7 +153,7 @@ def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def read_array(
     path: Path, stage: str, *, dtype: str | None, shape: Sequence[int | None] | None, digest: str | None = None,
-    key: object = "", finite: bool = False, mapped: bool = True,
+    key: object = "", note: str = "", finite: bool = False, mapped: bool = True,
 ) -> Any:  # fmt: skip
     """Reads an array of a known form.
 
@@ -158,6 +164,7 @@ def read_array(
         shape: how long each axis is, None where that is not known; or None.
         digest: what :func:`array_digest` gave for it with ``key``; None where nothing was noted.
         key: what the rows stand for.
+        note: name of the file that says so, and holds the digest.
         finite: NaN and infinities are refused.
         mapped: it stays on disk.
     """
@@ -174,16 +181,20 @@ def read_array(
         if not np.issubdtype(array.dtype, kind) or not fits:
             wanted = ", ".join("any" if one is None else str(one) for one in shape)
             raise WrongError(f"it is {array.dtype} {array.shape}; expected {dtype} ({wanted})")
-        check_digest(path, digest, key)
+        check_digest(path, digest, key, note)
         if finite and not np.isfinite(array).all():
             raise WrongError("it has NaN or infinite values")
     return array if mapped else np.array(array)
 
 
-def check_digest(path: Path, digest: str | None, key: object = "") -> None:
-    """Raises WrongError if an array on disk is not the one whose digest was noted; None: nothing was."""
+def check_digest(path: Path, digest: str | None, key: object = "", note: str = "") -> None:
+    """Raises WrongError if an array on disk is not the one whose digest was noted; None: nothing was.
+
+    ``note``: name of the file with the digest and what the rows stand for, which may be the one that is wrong.
+    """
     if digest is not None and _digest_of(path, path.stat().st_mtime_ns, json.dumps(key)) != digest:
-        raise WrongError("its values are not those that were written, or their rows stand for something else now")
+        where = f" in {note}" if note else ""
+        raise WrongError(f"its values are not those that were written, or their rows stand for something else{where}")
 
 
 @cache

@@ -59,12 +59,19 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def mlflow_program(name: str, backend: str, folder: Path, *options: str, port: int) -> Iterator[str]:
-    """`mlflow ui` or `mlflow server` on a store, with its log in ``folder``; yields its address."""
+def mlflow_process(name: str, backend: str, folder: Path, *options: str, port: int) -> Iterator[subprocess.Popen]:
+    """`mlflow ui` or `mlflow server` on a store, with its log in ``folder``; yields its process when it answers."""
     command = [sys.executable, "-m", "mlflow", name, "--backend-store-uri", backend, "--workers", "1"]
     command += [*options, "--host", "127.0.0.1", "--port", str(port)]
     log, address = folder / f"{name}.txt", f"http://127.0.0.1:{port}"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | QUIET
     with running(command, log, signal.SIGTERM, env=environment, cwd=folder) as process:
         wait_for(lambda: answers(f"{address}/health"), process, log)
-        yield address
+        yield process
+
+
+@contextmanager
+def mlflow_program(name: str, backend: str, folder: Path, *options: str, port: int) -> Iterator[str]:
+    """The same; yields its address."""
+    with mlflow_process(name, backend, folder, *options, port=port):
+        yield f"http://127.0.0.1:{port}"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from emobench.errors import UserError
-from emobench.files import write_arrays, write_parquet
+from emobench.files import write_arrays, write_parquet, write_sealed
 from emobench.quantities import WrongError, check_range
 from emobench.stored import array_digest, parse_json, read_array, read_arrays, read_json
 from emobench.stored_tables import in_order, read_table
@@ -54,6 +54,25 @@ def test_json_of_another_form_names_file_place_and_stage(tmp_path, content, mess
     path.write_text(content)
     with pytest.raises(UserError, match=rf"card\.json .*(?:{message}).*run the stage 'prepare' again"):
         read_json(path, "prepare", Card)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda card: card | {"accuracy": 0.5}, lambda card: card | {"note": "x"}, lambda card: card | {"seal": "x"}],
+)
+def test_a_sealed_json_is_as_it_was_written(tmp_path, change):
+    path = tmp_path / "card.json"
+    write_sealed(path, {"note": "kept", **GOOD, "missing": float("nan")})
+    assert read_json(path, "prepare", Card).accuracy == 1
+    assert read_json(path, "prepare").keys() == {*GOOD, "note", "missing"}
+    written = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(written.items()))))
+    assert read_json(path, "prepare", Card).note == "kept"
+    path.write_text(json.dumps(change(written)))
+    with pytest.raises(UserError, match=r"card\.json .*its values are not those that were written"):
+        read_json(path, "prepare", Card)
+    path.write_text(json.dumps(GOOD))  # as of an earlier version, without a seal
+    assert read_json(path, "prepare", Card)
 
 
 def test_json_that_is_missing_a_folder_or_not_text(tmp_path):
@@ -122,6 +141,13 @@ def test_a_table_that_is_not_what_it_should_be(tmp_path, change, message):
         read_table(path)
 
 
+def test_a_csv_file_with_null_bytes_is_torn(tmp_path):
+    path = tmp_path / "clip_concepts.csv"
+    path.write_text("concept,auroc\nsmile,0.5\x00\n")
+    with pytest.raises(UserError, match=r"clip_concepts\.csv .*it has null bytes"):
+        read_table(path)
+
+
 def test_a_table_of_another_network_and_a_torn_one(tmp_path):
     path = tmp_path / "unit_effects.parquet"
     write_parquet(path, effects(), {"network": "abc"})
@@ -153,8 +179,8 @@ def test_an_array_is_what_it_was_noted_to_be(tmp_path):
     read = read_array(path, "edit", dtype="float32", shape=(3, None), digest=digest, key=["x", "y", "z"], finite=True)
     np.testing.assert_array_equal(read, values)
     assert not read.flags.writeable
-    with pytest.raises(UserError, match="rows stand for something else"):
-        read_array(path, "edit", dtype="float32", shape=(3, 2), digest=digest, key=["z", "y", "x"])
+    with pytest.raises(UserError, match=r"a\.npy .*rows stand for something else in ids\.json"):
+        read_array(path, "edit", dtype="float32", shape=(3, 2), digest=digest, key=["z", "y", "x"], note="ids.json")
     for dtype, shape in (("uint8", (3, 2)), ("float32", (3, 3)), ("float32", (3, 2, 1))):
         with pytest.raises(UserError, match=r"a\.npy .*it is float32 \(3, 2\); expected"):
             read_array(path, "edit", dtype=dtype, shape=shape)

@@ -5,6 +5,7 @@ NaN means not measured. The built-in expressions come first, where they are in t
 measures; of the vocabulary's other concepts only those follow that were measured.
 """
 
+import csv
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,13 +106,24 @@ def _file(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
         example = imageset.index["image_id"].iloc[0]
         raise UserError(f"{given}, row {row + 1}: no image {ids[row]!r} in the set; expected ids like {example!r}")
     scores = {name: _scores(table[name], given) for name in table.columns.drop("image_id")}
+    listed, count = len(table) - len(strange), len(imageset.index)
+    if listed < count:
+        print(f"{given}: measures {listed} of {count} images; nothing is known of the others", file=sys.stderr)
     return pd.DataFrame(scores, index=ids.to_numpy()).reindex(imageset.index["image_id"]).to_dict("series")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """All as text: an id or a value is read by us, so that a wrong one can be named with its row."""
+    """All as text: an id or a value is read by us, so that a wrong one can be named with its row.
+
+    A row that ends too early is not one of empty cells: the file was cut off, or a separator is missing.
+    """
     with open(path, encoding="utf-8-sig") as file:
         separator = max(",;\t", key=file.readline().count)
+        file.seek(0)
+        widths = [len(cells) for cells in csv.reader(file, delimiter=separator) if cells]
+    for row, width in enumerate(widths):
+        if width < widths[0]:
+            raise ValueError(f"row {row} has {width} cells, the header {widths[0]}")
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
@@ -128,7 +140,7 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"no table {path} (params annotate.input)") from None
     # What pandas and pyarrow raise for files that are not what their names say.
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{path} is no readable {suffix[1:]} table: {str(error).splitlines()[0]}") from None
 
 

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from emobench.concepts.clip_config import FOREIGN, INTERPOLATIONS, read_config
+from emobench.concepts.clip_config import FOREIGN, INTERPOLATIONS, are_colours, read_config
 from emobench.concepts.tokenizing import Tokenizer, tokenizer_of
 from emobench.errors import UserError
 from emobench.faces.scaling import unit_range
-from emobench.files import file_digest, readable, write_json
+from emobench.files import file_digest, readable, write_sealed
 from emobench.progress import progress
 from emobench.stored import read_json, reading, unusable
 from emobench.weights import differences, read_state
@@ -149,7 +149,7 @@ def preprocessing(
     Raises:
         UserError: not three colours, a size that is no square, or an interpolation that open_clip hasn't.
     """
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+    if not are_colours(mean, std):
         raise UserError(
             f"params: clip.image_mean is {list(mean)}, clip.image_std {list(std)}; "
             "expected three numbers each (one a colour channel), std above 0"
@@ -194,12 +194,12 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module:
 
 def save_clip(folder: Path, clip: ClipModel) -> None:
     """Writes a CLIP into an existing, empty folder."""
-    write_json(folder / CONFIG, {"model_cfg": dict(clip.config), "preprocess_cfg": dict(clip.preprocess)})
+    write_sealed(folder / CONFIG, {"model_cfg": dict(clip.config), "preprocess_cfg": dict(clip.preprocess)})
     # Cloned: safetensors refuses tensors that share memory.
     state = {name: value.detach().cpu().contiguous().clone() for name, value in clip.model.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     readable(folder / WEIGHTS)
-    write_json(folder / ORIGIN, asdict(clip.origin) | {WRITTEN: file_digest(folder / WEIGHTS)})
+    write_sealed(folder / ORIGIN, asdict(clip.origin) | {WRITTEN: file_digest(folder / WEIGHTS)})
     for name, content in getattr(clip.tokenizer, "files", {}).items():
         (folder / name).write_bytes(content)
 

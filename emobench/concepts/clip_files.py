@@ -15,6 +15,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg
 
 from emobench.concepts.clip import CONFIG, ClipModel, Origin, build, load_weights, preprocessing, ready
+from emobench.concepts.clip_config import are_colours
 from emobench.concepts.openai_archive import OPENAI_MEAN, OPENAI_STD, archive_config, is_program, read_archive
 from emobench.concepts.tokenizing import tokenizer_of
 from emobench.errors import UserError, unknown_name
@@ -112,6 +113,9 @@ def _folder(clip: GivenClip, folder: Path) -> Given:
     mean, std = stated.get("mean") or usual.mean, stated.get("std") or usual.std
     if _square(stated.get("size", size)) != _square(size):
         raise UserError(f"{folder / CONFIG}: preprocess_cfg has size {stated['size']}, vision_cfg image_size {size}")
+    if not are_colours(mean, std):
+        what = f"preprocess_cfg has mean {mean}, std {std}"
+        raise UserError(f"{folder / CONFIG}: {what}; expected three numbers each, std above 0")
     _agree(clip, config, mean, std, folder / CONFIG)
     preprocess = preprocessing(size, mean, std, stated.get("interpolation") or usual.interpolation)
     preprocess["resize_mode"] = stated.get("resize_mode") or usual.resize_mode

@@ -75,7 +75,7 @@ def read_predictions(folder: Path, ids: PredictionIds) -> np.ndarray:
     """Predicted classes uint8 (configurations, images), mapped; rows and columns as ``ids`` says."""
     return read_array(
         folder / "predictions.npy", "edit", dtype="uint8", shape=(len(ids.config_ids), len(ids.image_rows)),
-        digest=ids.digests.get("predictions.npy"), key=[ids.config_ids, ids.image_rows],
+        digest=ids.digests.get("predictions.npy"), key=[ids.config_ids, ids.image_rows], note=IDS,
     )  # fmt: skip
 
 
@@ -83,7 +83,8 @@ def read_logits(folder: Path, ids: PredictionIds, classes: int) -> np.ndarray:
     """Logits float32 (members, images, classes), mapped, of the baseline and the judged edits."""
     return read_array(
         folder / "family_logits.npy", "edit", dtype="float32", shape=(len(ids.logit_ids), len(ids.image_rows), classes),
-        digest=ids.digests.get("family_logits.npy"), key=[ids.logit_ids, ids.image_rows], finite=True,
+        digest=ids.digests.get("family_logits.npy"), key=[ids.logit_ids, ids.image_rows], note=IDS,
+        finite=True,
     )  # fmt: skip
 
 

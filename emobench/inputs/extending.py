@@ -38,6 +38,8 @@ def extended(path: Path, read: Callable[[Path], Any], presets: Path, seen: Seque
         known = sorted(one.stem for one in presets.glob("*.yaml"))
         raise unknown_name(f"preset in {KEY} of {path}:", name, [*known, "or a .yaml file beside it"])
     below = extended(base, read, presets, (*seen, path.resolve()))
+    if not isinstance(below, Mapping):
+        raise UserError(f"{base}, which {path} extends, is {below!r:.100}; expected a mapping of keys")
     differing = {key: value for key, value in values.items() if key != KEY}
     return joined(below, {"name": path.stem} | differing)
 

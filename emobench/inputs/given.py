@@ -9,7 +9,7 @@ from typing import Any
 
 from emobench.errors import UserError, unknown_name
 from emobench.inputs.extending import extended
-from emobench.params import Params, read_params, read_text
+from emobench.params import Params, not_yaml, read_params, read_text
 from emobench.settings.network import file_of
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -80,7 +80,10 @@ def preset_values(preset: str) -> Any:
     if not source.is_file():
         raise unknown_name("preset", preset, [*preset_names(), "or a .yaml file"])
     values = extended(source, _read, PRESETS)
-    read_params(as_text(values), str(source))
+    try:
+        read_params(as_text(values), str(source))
+    except UserError as error:
+        raise UserError(f"{source}: {str(error).removeprefix('params: ').removeprefix(f'{source}: ')}") from None
     if preset in LIKE_OWN:
         values["data"]["source"] = preset
     return values
@@ -95,7 +98,7 @@ def _read(path: Path) -> Any:
     try:
         return _yaml().load(text)
     except (YAMLError, RecursionError, ValueError, AttributeError, TypeError, LookupError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+        raise not_yaml(path, error) from None
 
 
 def benchmark_name(preset: str, preset_name: str, given: Given) -> str:

@@ -44,7 +44,7 @@ def load_activations(folder: Path, layer: str, images_digest: str, rows: np.ndar
     if not torch.isfinite(activations).all():
         raise UserError(f"{path} has NaN or infinite activations; the network's weights are broken")
     with reading(path, "record"):
-        check_digest(path, digest, layer)
+        check_digest(path, digest, layer, "source.json")
     return activations
 
 
@@ -84,7 +84,9 @@ def _places(folder: Path, rows: np.ndarray, source: Mapping[str, Any]) -> tuple[
             raise UserError(f"no {folder / ROWS}; run the stage 'record' again (dvc repro record)")
         return rows, None
     digest = source.get("digests", {}).get(ROWS)
-    there = read_array(folder / ROWS, "record", dtype="int64", shape=(None,), digest=digest, mapped=False)
+    there = read_array(
+        folder / ROWS, "record", dtype="int64", shape=(None,), digest=digest, note="source.json", mapped=False
+    )
     if (np.diff(there) <= 0).any():
         raise unusable(folder / ROWS, "its rows do not ascend", "record")
     places = np.searchsorted(there, rows)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emobench.errors import UserError
-from emobench.files import readable, replacing, write_json
+from emobench.files import readable, replacing, write_sealed
 from emobench.networks.around import Ordered, Selected
 from emobench.networks.builders import built
 from emobench.networks.card import FILE, InputCard, NetworkCard
@@ -128,7 +128,7 @@ def save_network(network: Network, folder: Path | str) -> None:
         temporary.mkdir()
         save_weights(network.model.state_dict(), temporary / WEIGHTS)
         card = replace(network.card, weights=state_digest(network.model.state_dict()))
-        write_json(temporary / FILE, card.to_json())
+        write_sealed(temporary / FILE, card.to_json())
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:

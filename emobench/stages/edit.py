@@ -10,7 +10,7 @@ from emobench.edits.layer_choice import choose_layer
 from emobench.edits.results_on_disk import IDS, PredictionIds, as_json, noted_digests
 from emobench.edits.search import run_search
 from emobench.faces.imageset import ImageSet, load_imageset
-from emobench.files import write_array, write_json, write_parquet
+from emobench.files import write_array, write_parquet, write_sealed
 from emobench.layout import Layout
 from emobench.networks.sources import load_network, save_weights
 from emobench.params import Params
@@ -36,7 +36,7 @@ def run(params: Params, layout: Layout) -> None:
     write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table, made)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)
-    write_json(layout.artifacts / IDS, as_json(ids_of(sweep, imageset)))
+    write_sealed(layout.artifacts / IDS, as_json(ids_of(sweep, imageset)))
     write_parquet(layout.artifacts / "unit_effects.parquet", sweep.effects, made)
     write_parquet(layout.artifacts / "search.parquet", tried, made)
     scales = {f"{search.config_id}/{name}": scale for search in found for name, scale in search.scales.items()}

@@ -16,6 +16,7 @@ from emobench.tracking.benchmark_run import benchmark_record, settings_of
 from emobench.tracking.origin import content_digest, git_tags, lock_digest
 from emobench.tracking.overview import benchmark_note
 from emobench.tracking.runs import RunRecord, run_records
+from emobench.tracking.turns import one_at_a_time
 
 PRESENTATION = ("report.", "track.")
 """Params that change how results are shown, not the results."""
@@ -33,7 +34,7 @@ def run(params: Params, layout: Layout) -> None:
     uri = log.store_uri(layout.root)
     with tempfile.TemporaryDirectory() as folder:
         networks = model_registry.entries(results, Path(folder))
-        with log.clear_errors(uri), log.one_at_a_time(uri):
+        with log.clear_errors(uri), one_at_a_time(uri):
             tracker = log.Tracker(uri, params.name, dataset)
             logged = tracker.log(parent, records, content)
             versions = model_registry.register(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emobench.errors import UserError
-from emobench.files import write_json
+from emobench.files import write_sealed
 from emobench.networks.card import FILE, NetworkCard
 from emobench.networks.sources import WEIGHTS, save_weights, state_digest
 from emobench.settings.network import file_of
@@ -41,4 +41,4 @@ def pack(network: Path, weights: Path, folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
         card = replace(card, architecture=card.architecture.replace(named, file.name, 1))
     save_weights(state, folder / WEIGHTS)
-    write_json(folder / FILE, replace(card, weights=state_digest(state)).to_json())
+    write_sealed(folder / FILE, replace(card, weights=state_digest(state)).to_json())

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import sys
 import tempfile
 import threading
 import time
@@ -83,26 +82,6 @@ def log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFr
 
 
 @contextmanager
-def one_at_a_time(uri: str) -> Iterator[None]:
-    """Lets processes that log to one SQLite file do it in turns: both would make its tables, and a benchmark's runs."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    import fcntl
-
-    store = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-    store.parent.mkdir(parents=True, exist_ok=True)
-    # The lock ends with its process; the file stays, or two might lock different ones.
-    with open(store.with_name(f"{store.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"track: another process logs to {store}; waiting for it", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
 def clear_errors(uri: str) -> Iterator[None]:
     """Turns what goes wrong with the store into one line that says where the results still are."""
     try:
@@ -170,7 +149,10 @@ class Tracker:
         found = self._logged(parent, content)
         hashes = json.dumps({"content": content, **parent.hashes})
         run = found or self._start(parent, {"hashes": hashes}, int(time.time() * 1000))
-        nested = {child.data.tags["key"]: child for child in self.runs(**{PARENT: run.info.run_id})} if found else {}
+        there = self.runs(**{PARENT: run.info.run_id}) if found else []
+        # Of two of one key the finished one stays.
+        there.sort(key=lambda child: child.info.status == FINISHED)
+        nested = {child.data.tags["key"]: child for child in there}
         shared = {name: value for name, value in parent.tags.items() if name not in OWN} | {PARENT: run.info.run_id}
         page = f"{self.place}/{run.info.run_id}/artifacts/report/index.html"
         if run.info.status != FINISHED:
@@ -188,6 +170,7 @@ class Tracker:
 
         records = list(children)
         ids = dict(zip((record.key for record in records), self._each(child, records), strict=True))
+        self._forget_doubles(run, content, set(ids.values()))
         if run.info.status != FINISHED:
             log_tables(self.client, run.info.run_id, parent.tables)
             self._finish(parent, run, page)
@@ -197,6 +180,17 @@ class Tracker:
         """The run of a benchmark whose results have this digest."""
         query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{parent.kind}'"
         return next(iter(self.client.search_runs([self.experiment], query, max_results=1)), None)
+
+    def _forget_doubles(self, parent: Run, content: str, children: set[str]) -> None:
+        """Deletes runs that a server made without being able to say so: asked again, it made others."""
+        if self.uri.startswith("sqlite:"):
+            return
+        wanted = children | {parent.info.run_id}
+        query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{parent.data.tags['kind']}'"
+        parents = self.client.search_runs([self.experiment], query)
+        for run in [*self.runs(**{PARENT: parent.info.run_id}), *parents]:
+            if run.info.run_id not in wanted and run.info.status != FINISHED:
+                self.client.delete_run(run.info.run_id)
 
     def _each(self, log: Callable[[tuple[int, RunRecord]], str], records: list[RunRecord]) -> Iterator[str]:
         """The run of each record (its place from 1, itself), by several threads. After an error none is begun."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emobench.errors import unknown_name
-from emobench.files import file_digest, write_json
+from emobench.files import file_digest, write_sealed
 from emobench.stored import read_json, unusable
 from emobench.vocabulary import EMOTIONS, concept_classes, is_file, read_concepts, set_label
 from emobench.vocabulary.class_names import canonical_class
@@ -118,7 +118,7 @@ def save_vocabulary(folder: Path, vocabulary: Vocabulary, names: Sequence[str], 
         {"name": label, "sha256": files.get(label), "concepts": {name: list(to) for name, to in concepts.items()}}
         for label, concepts in vocabulary.sets.items()
     ]
-    write_json(folder / FILE, {"classes": list(vocabulary.classes), "sets": sets})
+    write_sealed(folder / FILE, {"classes": list(vocabulary.classes), "sets": sets})
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:

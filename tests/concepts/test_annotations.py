@@ -162,7 +162,14 @@ def test_any_concept_of_the_vocabulary_may_be_measured_and_strangers_are_left_ou
     assert list(table) == ["image_id", "<b>hat</b>", "grübchen"], "in the vocabulary's order, only what was measured"
     np.testing.assert_array_equal(table["grübchen"], [np.nan, np.nan, 0.25, np.nan])
     np.testing.assert_array_equal(table["<b>hat</b>"], [0, np.nan, 1, np.nan])
-    assert capsys.readouterr().err.endswith("left out columns that no concept set has: note, smile\n")
+    said = capsys.readouterr().err
+    assert "left out columns that no concept set has: note, smile\n" in said
+    assert said.endswith("mine.csv: measures 2 of 4 images; nothing is known of the others\n")
+
+
+def test_a_table_that_was_cut_off_within_a_row_is_refused(imageset, tmp_path):
+    with pytest.raises(UserError, match=r"mine\.csv is no readable csv table: row 2 has 2 cells, the header 3"):
+        from_csv(imageset, tmp_path, "image_id,grübchen,<b>hat</b>\nb/1.png,0.25,\na/1.png,0.5", OWN)
 
 
 def test_own_concepts_follow_the_expressions(imageset, tmp_path):

@@ -1,23 +1,30 @@
 """Mutates every file that a stage reads and every key of params.yaml, kills stages and fills disks, and counts.
 
-    python tests/faults/campaign.py [--files 1000] [--params 500] [--kills 100] [--disks 60] [--seed 0] [--jobs 2]
+    python tests/faults/campaign.py [--files 700] [--params 300] [--kills 100] [--disks 60] [--seed 0] [--jobs 2]
+
+--log FILE keeps what came of each: the same command goes on where it was stopped, and tries again what came out badly.
+--report FOLDER writes the counts there.
 
 What may come of a fault is one line on standard error that names the file (or key) and the cause, and a code that is
 not 0; or the same results as without it. Anything else is counted as such, told, and makes the exit code 1.
 """
 
 import argparse
+import gc
 import hashlib
 import importlib
+import json
 import os
 import re
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,35 +33,10 @@ import disks
 import keys
 import numpy as np
 import tiny
+from counting import GOOD, LINE, OTHER, SAME, TRACEBACK, UNNAMED, Fault, Log, Outcome, revision, table, write_report
 from mutations import linked, mutations_of
 from processes import Done, run
 from reads import stage_files
-
-SAME, LINE = "same results", "one clear line"
-GOOD = (SAME, LINE)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done before or while a command runs: ``act`` is the name of a function here, ``what`` its argument."""
-
-    act: str
-    benchmark: str
-    stage: str
-    what: tuple
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.act}: {self.benchmark} {self.stage}: {' '.join(map(str, self.what))}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a fault, in a word, and what was printed."""
-
-    fault: Fault
-    word: str
-    text: str
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -78,13 +60,13 @@ def judged(fault: Fault, done: Done, named: Callable[[str], bool], same: Callabl
     if done.code < 0:
         return Outcome(fault, f"killed by signal {-done.code}", text)
     if "Traceback" in done.err:
-        return Outcome(fault, "traceback", text)
+        return Outcome(fault, TRACEBACK, text)
     if done.code == 0:
         other = same()
-        return Outcome(fault, SAME if not other else "accepted, other results", other)
+        return Outcome(fault, SAME if not other else OTHER, other)
     if len(lines) != 1:
         return Outcome(fault, f"{len(lines)} lines", text)
-    return Outcome(fault, LINE if named(lines[0]) else "line without file or key", lines[0])
+    return Outcome(fault, LINE if named(lines[0]) else UNNAMED, lines[0])
 
 
 def try_fault(fault: Fault, made: Path, known: dict[str, dict[str, str]]) -> Outcome:
@@ -97,7 +79,15 @@ def try_fault(fault: Fault, made: Path, known: dict[str, dict[str, str]]) -> Out
                 content = (folder / name).read_bytes()
                 (folder / name).unlink()
                 (folder / name).write_bytes(content)
-        return globals()[f"_{fault.act}"](fault, folder, known[fault.benchmark])
+        before = _used()
+        found = globals()[f"_{fault.act}"](fault, folder, known[fault.benchmark])
+        return replace(found, seconds=round(_used() - before, 2))
+
+
+def _used() -> float:
+    """Processor seconds of this process and those that it waited for."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def _other(folder: Path, known: dict[str, str], but: tuple[str, ...] = ()) -> str:
@@ -130,7 +120,8 @@ def _key(fault: Fault, folder: Path, known: dict[str, str]) -> Outcome:
 
 
 def _kill(fault: Fault, folder: Path, known: dict[str, str]) -> Outcome:
-    run([fault.stage], folder, kill_after=float(fault.what[0]))
+    seconds = json.loads((folder.parents[1] / "made" / "seconds.json").read_text())
+    run([fault.stage], folder, kill_after=fault.what[0] * seconds[fault.stage])
     done = run([fault.stage], folder)
 
     def same() -> str:
@@ -145,8 +136,19 @@ def _disk(fault: Fault, folder: Path, known: dict[str, str]) -> Outcome:
     return judged(fault, done, lambda line: "space" in line or "large" in line, lambda: "")
 
 
+def fair(found: list[tuple], rng: np.random.Generator) -> Iterator[Fault]:
+    """Faults in a random order, in which every file and key comes once before any comes twice."""
+    before, turns = Counter(), []
+    for place in rng.permutation(len(found)):
+        key = (*found[place][1:3], found[place][3][0])
+        turns.append((before[key], place))
+        before[key] += 1
+    for _, place in sorted(turns, key=lambda turn: turn[0]):
+        yield Fault(*found[place], seed=int(place))
+
+
 def file_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
-    """Every mutation of every file that a stage reads, in an order that repeats no stage or file for long."""
+    """Every mutation of every file that a stage reads."""
     found = []
     for benchmark in ("tiny", "own"):
         for stage, names in stage_files(made / benchmark).items():
@@ -154,8 +156,7 @@ def file_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
                 found += [
                     ("file", benchmark, stage, (name, mutation)) for mutation in mutations_of(made / benchmark / name)
                 ]
-    for place in rng.permutation(len(found)):
-        yield Fault(*found[place], seed=int(place))
+    yield from fair(found, rng)
 
 
 def key_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
@@ -165,15 +166,14 @@ def key_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
         for name in ("tiny", "own")
         for place, value in keys.hostile(made / name / "params.yaml")
     ]
-    for place in rng.permutation(len(found)):
-        yield Fault(*found[place], seed=int(place))
+    yield from fair(found, rng)
 
 
-def kill_faults(made: Path, rng: np.random.Generator, seconds: dict[str, float]) -> Iterator[Fault]:
-    """Kills at random points of all stages."""
+def kill_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
+    """Kills at random points of all stages: after a share of the time that the stage takes."""
     for number in range(10**6):
         stage = tiny.STAGES[number % (len(tiny.STAGES) - 1)]
-        yield Fault("kill", "tiny", stage, (round(float(rng.uniform(0.02, 1.0)) * seconds[stage], 3),), number)
+        yield Fault("kill", "tiny", stage, (round(float(rng.uniform(0.02, 1.0)), 3),), number)
 
 
 def disk_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
@@ -184,28 +184,38 @@ def disk_faults(made: Path, rng: np.random.Generator) -> Iterator[Fault]:
         yield Fault("disk", "tiny", stage, (kind, int(2 ** rng.uniform(9, 19))), number)
 
 
-def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path) -> list[Outcome]:
-    """Makes the benchmarks and tries so many faults of each kind."""
+def campaign(counts: dict[str, int], seed: int, jobs: int, room: Path, log: Log, minutes: float) -> list[Outcome]:
+    """Makes the benchmarks and tries so many faults of each kind, but no longer than so many minutes."""
+    end = time.monotonic() + 60 * minutes
     prepared()
     made = room / "made"
     if not made.is_dir():
-        tiny.made(room / "unfinished").rename(made)
+        finished = tiny.made(room / "unfinished")
+        seconds = {stage: run([stage], finished / "tiny").seconds for stage in tiny.STAGES}
+        (finished / "seconds.json").write_text(json.dumps(seconds))
+        finished.rename(made)
     known = {name: digests(made / name) for name in ("tiny", "own")}
-    seconds = {stage: run([stage], made / "tiny").seconds for stage in (tiny.STAGES if counts.get("kills") else ())}
-    rng = np.random.default_rng(seed)
-    kinds = {
-        "files": file_faults(made, rng), "params": key_faults(made, rng),
-        "kills": kill_faults(made, rng, seconds), "disks": disk_faults(made, rng),
-    }  # fmt: skip
-    faults = [one for kind, count in counts.items() for one in islice(kinds[kind], count)]
+    # Each has a generator of its own: how many of one kind are asked for changes nothing in another.
+    kinds = {"files": file_faults, "params": key_faults, "kills": kill_faults, "disks": disk_faults}
+    turns = [
+        (number / counts[kind], fault)
+        for place, (kind, make) in enumerate(kinds.items())
+        for number, fault in enumerate(islice(make(made, np.random.default_rng([seed, place])), counts[kind]))
+    ]
+    # In turns: a campaign that is stopped has tried some of each kind.
+    faults = [fault for _, fault in sorted(turns, key=lambda turn: turn[0])]
+    found = {fault: log.good(fault) for fault in faults}
+    left, of = [fault for fault in faults if found[fault] is None], revision()
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
-        done = pool.map(try_fault, faults, [made] * len(faults), [known] * len(faults))
-        found = []
-        for one in done:
-            found.append(one)
+        for one in pool.map(try_fault, left, [made] * len(left), [known] * len(left)):
+            if time.monotonic() > end:
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
+            found[one.fault] = one = replace(one, revision=of)
+            log.add(one)
             if one.word not in GOOD:
                 print(f"{one.word}: {one.fault}\n    {one.text[-600:]}".replace("\n", "\n    "), flush=True)
-    return found
+    return [outcome for outcome in found.values() if outcome]
 
 
 def prepared() -> None:
@@ -221,38 +231,36 @@ def prepared() -> None:
         importlib.import_module(f"emobench.stages.{stage}")
     for module in ("emobench.inputs.checking", "torch.export", "torch._dynamo", "matplotlib.pyplot"):
         importlib.import_module(module)
-
-
-def table(found: list[Outcome]) -> str:
-    """How often what came of which kind of fault."""
-    names = {"file": "files", "key": "params", "kill": "kills", "disk": "disks"}
-    rows = Counter((names[one.fault.act], one.word) for one in found)
-    words = sorted({word for _, word in rows}, key=lambda word: (word not in GOOD, word))
-    lines = [f"{'':28}" + "".join(f"{name:>8}" for name in names.values()) + f"{'all':>8}"]
-    for word in words:
-        cells = [rows[name, word] for name in names.values()]
-        lines.append(f"{word:28}" + "".join(f"{cell:8}" for cell in cells) + f"{sum(cells):8}")
-    return "\n".join(lines)
+    # Else the collector writes to all that was imported, and each forked process gets a copy of it.
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> int:
     """Runs the campaign and prints its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, count in (("files", 1000), ("params", 500), ("kills", 100), ("disks", 60)):
+    for name, count in (("files", 700), ("params", 300), ("kills", 100), ("disks", 60)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--room", type=Path, help="keep the benchmarks here, and take those that are there")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop then, and tell of what was tried")
+    parser.add_argument("--log", type=Path, help="keep outcomes here; what is there and good is not tried again")
+    parser.add_argument("--report", type=Path, help="write campaign.csv and README.md into this folder")
     options = vars(parser.parse_args())
-    seed, jobs, kept = options.pop("seed"), options.pop("jobs"), options.pop("room")
+    seed, jobs, kept, log, folder = (options.pop(name) for name in ("seed", "jobs", "room", "log", "report"))
+    minutes = options.pop("minutes")
     room = kept or Path(tempfile.mkdtemp(prefix="emobench-faults-"))
     try:
-        found = campaign(options, seed, jobs, room)
+        found = campaign(options, seed, jobs, room, Log(log), minutes)
     finally:
         if kept is None:
             shutil.rmtree(room)
     bad = sum(one.word not in GOOD for one in found)
     print(f"{table(found)}\n{len(found)} faults, {bad} of them came to anything else")
+    if folder:
+        asked = " ".join(f"--{name} {count}" for name, count in options.items())
+        write_report(folder, found, f"tests/faults/campaign.py {asked} --seed {seed}")
     return int(bad > 0)
 
 

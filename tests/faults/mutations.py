@@ -270,6 +270,18 @@ ZIP: dict[str, Mutation] = {
     "no picture": _zip(lambda files, rng: {"README.md": b"nothing"}),
     "one class": _zip(lambda files, rng: {name: data for name, data in files.items() if "/happy/" in name}),
 }
+
+
+def _cut(content: bytes, end: int) -> bytes:
+    """The first bytes up to a separator: the last row lacks a cell. Where it lacks a line only, who can know?"""
+    at = content.rfind(b",", 0, max(end, content.find(b",") + 1))
+    return content[:at]
+
+
+GIVEN_TABLE: dict[str, Mutation] = {
+    "torn": _bytes(lambda content, rng: _cut(content, int(rng.integers(1, len(content))))),
+    "head only": _bytes(lambda content, rng: _cut(content, min(100, len(content) // 2))),
+}
 SHOWN = {"rows reversed", "half of the rows", "a value null", "a key less", "another name"}
 """What nobody can know of the small text files in reports/ that git keeps and people may read: other true numbers."""
 GIVEN = {"rows reversed", "half of the rows", "a column less", "one reversed"}
@@ -282,8 +294,14 @@ KINDS = {
 
 def mutations_of(path: Path) -> dict[str, Mutation]:
     """All that can be done to a file of its kind."""
-    found = ANY | KINDS.get(path.suffix, {})
-    spared = SHOWN if "reports" in path.parts else GIVEN if {"raw", "concepts"} & set(path.parts) else ()
+    found, given = ANY | KINDS.get(path.suffix, {}), {"raw", "concepts"} & set(path.parts)
+    if given and path.suffix == ".csv":
+        # A list of concepts may as well end there, or lack the classes of its last.
+        listed = "concepts" in path.parts
+        found = {name: one for name, one in found.items() if not listed or name not in GIVEN_TABLE} | (
+            {} if listed else GIVEN_TABLE
+        )
+    spared = SHOWN if "reports" in path.parts else GIVEN if given else ()
     return {name: one for name, one in found.items() if name not in spared}
 
 

@@ -18,7 +18,8 @@ OWN_STAGES = ("prepare", "annotate", "network", "clip", "embed")
 FEW = {
     "data": {"synthetic": {"train": 120, "val": 60, "test": 60, "label_noise": 0.1, "shortcut": ""}},
     "network": {"options": {"width": 0.125, "dropout": 0.2}, "layers": ["conv1a", "lin1", "lin2", "lin3"]},
-    "network.train": {"epochs": 2, "max_lr": 0.01},
+    "network.train": {"epochs": 12, "batch_size": 20, "max_lr": 0.03},
+    "network.train.augment": {"degrees": 0.0, "translate": 0.0, "scale": 0.0, "flip": 0.5, "erase": 0.0},
     "clip.training": {"epochs": 2, "captions": 4, "embed_dim": 32, "image_size": 32, "image_width": 8,
                       "text_width": 32},
     "dissect": {"similarity_fns": ["soft_wpmi", "wpmi"], "null_draws": 200, "resamples": 1, "coherence_images": 10},
@@ -62,6 +63,10 @@ def made(root: Path) -> Path:
         (folder / "data" / "raw" / "none").touch()
     write_params(tiny)
     _ran(tiny, STAGES)
+    # Where all answers are the same, rows in another order would be the same results.
+    predictions = np.load(tiny / "artifacts" / "tiny" / "predictions.npy")
+    assert len(np.unique(predictions)) > 2, "the network learned too little to tell one picture from another"
+    assert len(np.unique(predictions, axis=0)) > 2, "no edit changes an answer"
     write_own(own, tiny)
     _ran(own, OWN_STAGES)
     return root

@@ -92,10 +92,15 @@ def test_a_preset_of_ones_own_names_only_what_differs(own) -> None:
         ("extends: demo\nsede: 3\n", "unknown key in top level: 'sede'.*; did you mean seed?"),
         ("extends: demo\nclip: {source: checkpoint}\n", "clip lacks input, prompts"),
         ("extends: [\n", "mine.yaml is not valid YAML"),
+        ("extends: list.yaml\n", r"list.yaml, which mine.yaml extends, is \['demo'\]; expected a mapping of keys"),
+        ("", "^mine.yaml: top level is None; expected a mapping of keys"),
+        ("- demo\n", r"^mine.yaml: top level is \['demo'\]; expected a mapping of keys"),
+        ("seed: 1\nseed: 2\n", "^mine.yaml is not valid YAML: .* found duplicate key .seed. [^T]*$"),
     ],
 )
 def test_a_wrong_preset_is_told(own, text, message) -> None:
     Path("mine.yaml").write_text(text)
+    Path("list.yaml").write_text("- demo\n")
     with pytest.raises(UserError, match=message):
         use_preset("mine.yaml", Path())
     assert not PARAMS.exists()

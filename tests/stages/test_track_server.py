@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import free_port, mlflow_program, running, wait_for
+from programs import free_port, mlflow_process, mlflow_program, running, wait_for
 from reporting.small_tracked import write_tracked
 
 from emobench.errors import UserError
@@ -101,7 +101,33 @@ def everything(client: MlflowClient) -> tuple[dict, list[dict]]:
     return runs, [dict(one) for one in client.search_model_versions("name = 'small'")]
 
 
-def test_a_server_is_filled_once_and_after_it_was_down(tmp_path, monkeypatch):
+@contextmanager
+def killed_at(process: subprocess.Popen, call: int) -> Iterator[None]:
+    """The server is killed when so many runs were filled. One run is made twice, as if its first answer was lost."""
+    batch, create, calls = MlflowClient.log_batch, MlflowClient.create_run, {"batch": 0, "create": 0}
+
+    def log_batch(self, *args, **kwargs):
+        calls["batch"] += 1
+        if calls["batch"] == call:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return batch(self, *args, **kwargs)
+
+    def create_run(self, *args, **kwargs):
+        calls["create"] += 1
+        if calls["create"] == 3:
+            create(self, *args, **kwargs)
+        return create(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", log_batch)
+        patch.setattr(MlflowClient, "create_run", create_run)
+        yield
+    assert calls["batch"] >= call
+    assert calls["create"] > 3
+
+
+def test_a_server_is_filled_once_after_it_was_down_and_after_it_was_killed(tmp_path, monkeypatch):
     params, layout = write_tracked(tmp_path)
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
@@ -116,6 +142,10 @@ def test_a_server_is_filled_once_and_after_it_was_down(tmp_path, monkeypatch):
         assert not (layout.artifacts / "mlflow.json").exists()
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         place = ["--artifacts-destination", str(tmp_path / "artifacts")]
+        failing = pytest.raises(UserError, match="can't be used .*dvc repro track")
+        with mlflow_process("server", backend, tmp_path, *place, port=port) as server, killed_at(server, 5), failing:
+            track.run(params, layout)
+        assert not (layout.artifacts / "mlflow.json").exists()
         stack.enter_context(mlflow_program("server", backend, tmp_path, *place, port=port))
         track.run(params, layout)
         client = MlflowClient()
