@@ -1,7 +1,9 @@
 """Prints the tables of docs/measured.md and README.md from the committed reports: python docs/tables.py."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from emobench.comparison.networks import networks, text
@@ -59,6 +61,20 @@ def _share(value: float) -> str:
     return f"{value:.2f}".removeprefix("0")
 
 
+def described_truly(name: str = "demo", concept_set: str = "expressions") -> str:
+    """How often a description is what the unit truly follows, and the output-layer check, for docs/demo.md."""
+    layers = pd.read_csv(REPORTS / name / "layers.csv")
+    layers = layers[layers["concept_set"] == concept_set]
+    check = json.loads((REPORTS / name / "held_out.json").read_text())["output_layer"]
+    lines = [f"| function | the best | of the best three | {check['layer']} |", "|---|---|---|---|"]
+    for function, rows in layers.groupby("similarity_fn"):
+        first, three = (np.average(rows[column], weights=rows["num_units"]) for column in ("truth_top1", "truth_top3"))
+        own = check["concept_sets"]["emotions"][function]
+        lines.append(f"| {function} | {first:.0%} | {three:.0%} | {own['own_class']} of {own['units']} |")
+    random = [np.average(layers[f"truth_{top}_random"], weights=layers["num_units"]) for top in ("top1", "top3")]
+    return "\n".join([*lines, f"| random description | {random[0]:.0%} | {random[1]:.0%} | 1 of 7 |"])
+
+
 if __name__ == "__main__":
-    for part in (side_by_side(), table_one("fer2013"), costs("fer2013")):
+    for part in (side_by_side(), table_one("fer2013"), costs("fer2013"), described_truly()):
         print(part, end="\n\n")

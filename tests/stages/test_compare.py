@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from emobench.errors import UserError
 from emobench.faces.imageset import load_imageset
-from emobench.files import write_json
+from emobench.files import SEAL, write_json, write_sealed
 from emobench.functional.calibration import fit_temperature
 from emobench.functional.classification import probability_metrics
 from emobench.networks.sources import load_network
@@ -127,7 +127,7 @@ def test_metrics_and_plot(layout, table):
 def test_predictions_of_another_image_set(layout):
     path = layout.artifacts / "prediction_ids.json"
     ids = json.loads(path.read_text())
-    write_json(path, ids | {"images_digest": "0"})
+    write_sealed(path, {name: value for name, value in ids.items() if name != SEAL} | {"images_digest": "0"})
     try:
         with pytest.raises(UserError, match="belongs to another image set"):
             compare.run(PARAMS, layout)
