@@ -16,6 +16,7 @@ TERMINATED = 143
 """Exit code after SIGTERM."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK = re.compile(r"no space left|os error (28|27|122)|file too large|quota exceeded|requested and \d+ written"
+                   r"|problem writing element"
                    r"|PytorchStreamWriter|unexpected pos|disk (is|I/O) ", re.IGNORECASE)  # fmt: skip
 _MEMORY = re.compile(r"bad_alloc|out of memory|not enough memory|can't allocate memory|cannot allocate memory"
                      r"|unable to allocate|failed to map segment", re.IGNORECASE)  # fmt: skip

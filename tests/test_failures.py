@@ -71,6 +71,7 @@ def test_mistakes_of_emobenchs_own_keep_their_traceback():
     "error",
     [
         OSError("4096 requested and 0 written"),
+        OSError("problem writing element 253952 to file"),
         SafetensorError("I/O error: No space left on device (os error 28)"),
         RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/0"),
         OSError(errno.ENOSPC, "No space left on device"),

@@ -144,6 +144,7 @@ def atlas_data(
         "layer": packed(first["layer"].map(list(shown.layers).index)),
         "unit": coded(first["unit"].to_numpy(), 16),
         "columns": columns,
+        "first": _first(names),
         "speaks": {name: list(shown.speaks.get(name, ())) for name in sorted(named)},
         "shared": {key: packed(shared[key], wide=True) for key in BY_UNIT if key in names}
         | {"dead": packed(first["dead"].astype(bool))},
@@ -174,11 +175,18 @@ def columns_of(table: pd.DataFrame) -> list[dict[str, str]]:
             known[f"{kind}_{score}"] = f"{source}: {head}", "2", f"{head} on images not used to describe: {meaning}."
     scaled = f" ({table['images'].max():.0f} val images)." if table["images"].notna().any() else "."
     known |= {key: (head, form, meaning + scaled) for key, (head, form, meaning) in EFFECTS.items()}
-    return [
+    columns = [
         {"key": key, "head": head, "form": form, "meaning": meaning}
         for key, (head, form, meaning) in known.items()
         if key in table and table[key].notna().any()
     ]
+    # Stable: what the page is sorted by at first stands first.
+    return sorted(columns, key=lambda column: column["key"] != _first([one["key"] for one in columns]))
+
+
+def _first(names: Sequence[str]) -> str:
+    """The column that the page is sorted by at first: held-out evidence, as measured if it was."""
+    return next((key for key in ("measured_auprc", "clip_auprc") if key in names), "similarity")
 
 
 def render_atlas(data: Mapping[str, Any], *, name: str, pictures: str, private: bool, limit: int = 0) -> str:

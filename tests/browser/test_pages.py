@@ -57,9 +57,10 @@ def test_opens_with_the_rows_in_sight_only(visit, address, tables):
     assert status(page) == "3,071 of 3,071 units"
     shown = rows(page)
     assert 20 < len(shown) < 80
-    best = tables[0].query("concept_set == 'expressions'").sort_values("similarity", ascending=False)
-    assert shown[0][0] in best.index[best["similarity"] == best["similarity"].max()]
-    assert number(shown[0][2]) == pytest.approx(best["similarity"].iloc[0], abs=0.01)
+    # Held-out evidence first.
+    best = tables[0].query("concept_set == 'expressions'").sort_values("measured_auprc", ascending=False)
+    assert shown[0][0] in best.index[best["measured_auprc"] > best["measured_auprc"].max() - 0.01]
+    assert number(shown[0][2]) == pytest.approx(best["measured_auprc"].iloc[0], abs=0.01)
     assert page.locator("table[role=grid]").get_attribute("aria-rowcount") == "3072"
     page.locator("#scroller").evaluate("box => (box.scrollTop = box.scrollHeight)")
     page.wait_for_function("document.querySelector('[aria-rowindex=\"3072\"]')")
@@ -308,7 +309,8 @@ def test_on_paper_rows_take_the_place_of_filters(visit, address):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     said = page.locator("#printed").inner_text()
     assert (
-        said == "1,500 of 3,071 units; layer: lin1; sorted by similarity, highest first, the first 200 of them printed."
+        said
+        == "1,500 of 3,071 units; layer: lin1; sorted by measured: AUPRC, highest first, the first 200 of them printed."
     )
     assert len(rows(page)) == 200
     assert page.locator("#filters").is_hidden()

@@ -1,9 +1,9 @@
 // The table: filters, order, rows drawn as they are seen, keyboard, and the address that keeps all of it.
 const $ = (selector) => document.querySelector(selector);
 const form = $("#filters"), scroller = $("#scroller"), body = $("#scroller tbody"), wide = matchMedia("(min-width: 62rem)");
-const defaults = { set: data.sets[0].name, layer: "", description: "", emotion: "", significant: "", dead: "", text: "", sort: "-similarity", unit: "" };
+const defaults = { set: data.sets[0].name, layer: "", description: "", emotion: "", significant: "", dead: "", text: "", sort: `-${data.first}`, unit: "" };
 const heads = [{ key: "unit", head: "unit", words: true }, { key: "description", head: "description", words: true }, ...data.columns];
-heads.splice(4, 0, { key: "runner_up", head: "runner-up", words: true });
+heads.splice(2 + 1 + data.columns.findIndex((column) => column.key === "margin"), 0, { key: "runner_up", head: "runner-up", words: true });
 const PRINTED = 200, SPARE = 8;
 const above = make("tr", { "aria-hidden": "true", class: "space" }), below = above.cloneNode();
 const drawn = new Map();
