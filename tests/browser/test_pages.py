@@ -173,10 +173,10 @@ def test_a_click_opens_a_unit_with_all_that_is_known_of_it(visit, address, table
         assert number(text) == pytest.approx(expected[name], abs=0.8)
     assert len(similarity) == len(expected)
     scores = {cells[0]: cells[1:] for cells in rows(page, "#unit table:not(.bars) tr")}
-    assert scores["score"] == ["CLIP", "measured"]
+    assert scores["score"] == ["measured", "CLIP"]
     for head, key in {"F1": "f1", "AUPRC": "auprc"}.items():
         assert [number(text) for text in scores[head]] == pytest.approx(
-            [row[f"clip_{key}"], row[f"measured_{key}"]], abs=0.008
+            [row[f"measured_{key}"], row[f"clip_{key}"]], abs=0.008
         )
     effect = effects.set_index(["layer", "unit"]).loc["lin2", 123]
     words = panel.inner_text()
