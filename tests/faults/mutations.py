@@ -70,9 +70,11 @@ def _of(table: pd.DataFrame, rng: np.random.Generator, kind: str) -> str:
 def _with(table: pd.DataFrame, rng: np.random.Generator, kind: str, value: Any) -> pd.DataFrame:
     """One cell of some column of a kind is something else; all of a boolean's or text's column would be too."""
     name = _of(table, rng, kind)
-    column = table[name].astype(object if not isinstance(value, float) or kind != "number" else float)
+    # A table may have no column of that kind.
+    number = isinstance(value, float) and pd.api.types.is_numeric_dtype(table[name])
+    column = table[name].astype(float if number else object)
     column.iloc[int(rng.integers(len(column)))] = value
-    return table.assign(**{name: column if isinstance(value, float) else column.astype(str)})
+    return table.assign(**{name: column if number else column.astype(str)})
 
 
 TABLE: dict[str, Mutation] = {
