@@ -92,7 +92,7 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
 
     table, stage = TABLES[path.stem], TABLES[path.stem].stage
     with reading(path, stage):
-        frame = _csv(path) if path.suffix == ".csv" else pd.read_parquet(path, page_checksum_verification=True)
+        frame = csv_frame(path) if path.suffix == ".csv" else pd.read_parquet(path, page_checksum_verification=True)
         noted, frame.attrs = frame.attrs.get(MARK, {}), {}
         check_table(frame, table)
         _check_noted(frame, noted, made_from or {})
@@ -101,14 +101,19 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
     return frame
 
 
-def _csv(path: Path) -> Any:
-    """A csv file's table. pandas reads null bytes as text, and what a disk lost is often full of them."""
+def csv_frame(path: Path, **options: Any) -> Any:
+    """The table of a csv file that was written here; ``options`` are those of pandas' read_csv.
+
+    pandas reads null bytes as text, and what a disk lost is often full of them; and a number that was cut as a number.
+    """
     import pandas as pd
 
     content = path.read_bytes()
     if b"\0" in content:
         raise WrongError("it has null bytes")
-    return pd.read_csv(io.BytesIO(content))
+    if content and not content.endswith(b"\n"):
+        raise WrongError("it ends within a row")
+    return pd.read_csv(io.BytesIO(content), **options)
 
 
 def check_table(frame: Any, table: Table) -> None:

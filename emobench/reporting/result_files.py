@@ -20,7 +20,7 @@ from emobench.params import Params
 from emobench.quantities import WrongError
 from emobench.reporting.metric_forms import FORMS, ClipFacts, check_metrics
 from emobench.stored import read_arrays, read_json, reading, unusable
-from emobench.stored_tables import TABLES, check_table, read_table
+from emobench.stored_tables import TABLES, check_table, csv_frame, read_table
 from emobench.vocabulary.card import Vocabulary, load_vocabulary
 
 
@@ -131,6 +131,8 @@ class ResultFiles:
         read_json(path, stage, FORMS.get(name, dict))
         values = read_json(path, stage)
         with reading(path, stage):
+            if not values:
+                raise WrongError("it says nothing")
             check_metrics(values)
         return values
 
@@ -145,8 +147,11 @@ class ResultFiles:
         # Concepts may be called "None" or "NA", and no class at all is empty text: only numbers can be missing.
         numbers = {name: [""] for name in ("agrees", *(f"cosine_{label}" for label in self.card.classes))}
         with reading(path, "embed"):
-            table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+            table = csv_frame(path, keep_default_na=False, na_values=numbers)
             check_table(table, TABLES["concept_classes"])
+            named = {(label, concept) for label, concepts in self.vocabulary.sets.items() for concept in concepts}
+            if set(zip(table["concept_set"], table["concept"], strict=True)) != named:
+                raise WrongError("its concepts are not those of vocabulary.json")
         return table
 
     def plot(self, name: str) -> pd.DataFrame:

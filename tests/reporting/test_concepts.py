@@ -1,9 +1,13 @@
+import json
+
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
+from emobench.errors import UserError
+from emobench.files import SEAL, write_sealed
 from emobench.reporting import concept_tables
 from emobench.reporting.figures import concepts as figures
 from emobench.reporting.results import Results
@@ -84,7 +88,27 @@ def test_names_like_none_are_words(real_copy):
     params, layout = real_copy
     path = layout.reports / "concept_classes.csv"
     path.write_text(path.read_text().replace(",smile,", ",NA,", 1))
+    card = layout.data / "vocabulary.json"
+    values = json.loads(card.read_text().replace('"smile"', '"NA"'))
+    write_sealed(card, {name: value for name, value in values.items() if name != SEAL})
     found = Results(params, layout).concept_classes
     assert "NA" in found["concept"].tolist()
     assert pd.api.types.is_numeric_dtype(found["agrees"])
     assert found["mapped"].map(type).eq(str).all()
+
+
+def test_a_table_that_was_cut(real_copy):
+    params, layout = real_copy
+    path = layout.reports / "concept_classes.csv"
+    whole = path.read_text()
+    for text, reason in ((whole[:-3], "ends within a row"), (whole[: whole.rindex("\n", 0, -1) + 1], "not those of")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=f"concept_classes.csv is not as it should be .*{reason}"):
+            _ = Results(params, layout).concept_classes
+
+
+def test_metrics_that_say_nothing(real_copy):
+    params, layout = real_copy
+    (layout.reports / "network.json").write_text("{}")
+    with pytest.raises(UserError, match=r"network.json is not as it should be \(it says nothing\)"):
+        Results(params, layout).metrics("network")
