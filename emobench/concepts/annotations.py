@@ -107,6 +107,8 @@ def _file(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
         raise UserError(f"{given}, row {row + 1}: no image {ids[row]!r} in the set; expected ids like {example!r}")
     scores = {name: _scores(table[name], given) for name in table.columns.drop("image_id")}
     listed, count = len(table) - len(strange), len(imageset.index)
+    if not listed:
+        raise UserError(f"{given} measures none of the {count} images; expected rows with their image_id")
     if listed < count:
         print(f"{given}: measures {listed} of {count} images; nothing is known of the others", file=sys.stderr)
     return pd.DataFrame(scores, index=ids.to_numpy()).reindex(imageset.index["image_id"]).to_dict("series")

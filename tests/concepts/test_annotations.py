@@ -97,6 +97,7 @@ def test_parquet_gives_the_same(imageset, tmp_path):
         ),
         ("name,smile\na/1.png,1\n", r"has the columns \['name', 'smile'\]; expected image_id"),
         ("image_id,smile,Smile \na/1.png,1,1\n", "'smile' in two columns"),
+        ("image_id,smile\n", "mine.csv measures none of the . images; expected rows"),
         ("smile\n1\n", r"has the columns \['smile'\]; expected image_id and at least one concept"),
         ("image_id\na/1.png\n", "expected image_id and at least one concept"),
         ("image_id,smile\na/1.png,1\nc/9.png,1\n", "row 2: no image 'c/9.png' in the set; expected ids like 'a/1.png'"),
