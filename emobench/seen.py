@@ -8,8 +8,10 @@ down depend on the note: whatever changes in a file changes the note.
 from collections.abc import Iterable
 from pathlib import Path
 
+from emobench.errors import UserError
 from emobench.files import file_digest, write_json
 from emobench.layout import Layout
+from emobench.stored import read_json
 
 
 def note(layout: Layout, stage: str, paths: Iterable[str]) -> None:
@@ -28,3 +30,18 @@ def note(layout: Layout, stage: str, paths: Iterable[str]) -> None:
 def noted(layout: Layout, stage: str) -> Path:
     """Where a stage's note lies."""
     return layout.artifacts / "seen" / f"{stage}.json"
+
+
+def check_noted(layout: Layout, stages: Iterable[str]) -> None:
+    """Expects what some stages were given to be as it was then; results without notes are believed.
+
+    Raises:
+        UserError: a file that one of them noted is another one now.
+    """
+    for stage in stages:
+        if not (path := noted(layout, stage)).is_file():
+            continue
+        for given, digest in read_json(path, stage).items():
+            file = layout.root / given.format(name=layout.name)
+            if digest is not None and (not file.is_file() or file_digest(file) != digest):
+                raise UserError(f"{file} is not the file that {path} notes: it was changed or removed; run dvc repro")

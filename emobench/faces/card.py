@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emobench.files import write_json
+from emobench.files import write_sealed
 from emobench.stored import read_json, unusable
 from emobench.vocabulary import SPLITS
 
@@ -72,7 +72,7 @@ def images_digest(images: np.ndarray, index: pd.DataFrame) -> str:
 
 def write_card(folder: Path, card: DatasetCard) -> None:
     """Writes ``dataset.json`` into the folder of the image set."""
-    write_json(folder / FILE, asdict(card))
+    write_sealed(folder / FILE, asdict(card))
 
 
 def read_card(folder: Path) -> DatasetCard:

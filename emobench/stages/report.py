@@ -17,7 +17,7 @@ from emobench.reporting.headlines import headlines
 from emobench.reporting.page import render_page
 from emobench.reporting.published import published_replay
 from emobench.reporting.results import Results
-from emobench.seen import note
+from emobench.seen import check_noted, note
 
 GIVEN = (
     "artifacts/{name}/seen/dissect.json", "artifacts/{name}/seen/compare.json", "artifacts/{name}/units.parquet",
@@ -32,6 +32,7 @@ def run(params: Params, layout: Layout) -> None:
 
     Nothing made of the pixels of real faces is written under reports/.
     """
+    check_noted(layout, ("embed", "record", "dissect", "compare"))
     results = Results(params, layout)
     parts = [figures, concept_figures, evidence_figures]
     parts += [edit_figures, control_figures, power_figures] if params.edit.asked else []

@@ -4,10 +4,12 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pytest
 from kinds import FIVE, VGG, network_of
 from reporting.real_run import as_fer2013
 from reporting.small_results import small_params, write_dissection, write_results
 
+from emobench.errors import UserError
 from emobench.files import write_json, write_parquet
 from emobench.layout import Layout
 from emobench.reporting.figures import dissection as figures
@@ -62,9 +64,19 @@ def test_no_pixel_of_real_faces_reaches_the_reports(real_copy):
     assert b"published: 69.42%" in written["reports/small/index.html"]
 
 
+@pytest.mark.parametrize("name", ["history.csv", "network.json", "clip.json", "concept_classes.csv"])
+def test_what_a_stage_was_given_must_be_what_it_noted(real_copy, name):
+    params, layout = real_copy
+    path = layout.reports / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(UserError, match=rf"{name} is not the file that .*/seen/\w+.json notes: it was changed"):
+        report.run(params, layout)
+
+
 def test_given_weights_and_a_grid_of_degenerate_cells(real_copy):
     params, layout = real_copy
     (layout.reports / "history.csv").write_text("epoch,train_loss,val_loss,val_accuracy,lr\n")
+    shutil.rmtree(layout.artifacts / "seen")  # of results without notes all is believed
     verdicts = pd.read_parquet(layout.artifacts / "verdicts.parquet")
     write_parquet(layout.artifacts / "verdicts.parquet", verdicts[verdicts["selected_on"] != "val"])
     report.run(params, layout)
