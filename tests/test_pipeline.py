@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,12 @@ def dvc(root: Path, *arguments: str, code: int = 0) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [sys.executable, "-m", "dvc", *arguments]
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout
+    # Files, not pipes: a queue's workers live on for a while, and would hold a pipe open.
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
+        done = subprocess.run(command, cwd=root, stdout=said, stderr=wrong, env=environment, check=False, timeout=600)
+        told = [file.seek(0) or file.read() for file in (said, wrong)]
+    assert done.returncode == code, told[1]
+    return told[0]
 
 
 @pytest.mark.slow

@@ -149,9 +149,6 @@ class ResultFiles:
         with reading(path, "embed"):
             table = csv_frame(path, keep_default_na=False, na_values=numbers)
             check_table(table, TABLES["concept_classes"])
-            named = {(label, concept) for label, concepts in self.vocabulary.sets.items() for concept in concepts}
-            if set(zip(table["concept_set"], table["concept"], strict=True)) != named:
-                raise WrongError("its concepts are not those of vocabulary.json")
         return table
 
     def plot(self, name: str) -> pd.DataFrame:

@@ -167,8 +167,10 @@ def check_runs(client: MlflowClient, params, layout, folder: Path) -> None:
         assert runs[run_id]["data"]["metrics"] == pytest.approx(records[key].metrics)
     path = client.download_artifacts(ids["runs"]["baseline/baseline"], "confusion.json", str(folder))
     assert json.loads(Path(path).read_text())["test"] == results.confusion("baseline").tolist()
-    stored = list((folder / "artifacts").rglob("confusion.json"))
-    assert len(stored) == sum(key.startswith(("baseline/", "edit/")) for key in ids["runs"])
+    # A server that is killed between an upload and its database may leave files of a run that nobody knows.
+    stored = [path.parent.parent.name for path in (folder / "artifacts").rglob("confusion.json")]
+    shown = [run_id for key, run_id in ids["runs"].items() if key.startswith(("baseline/", "edit/"))]
+    assert sorted(run_id for run_id in stored if run_id in runs) == sorted(shown)
 
 
 def check_registry(layout) -> None:
