@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
 from torch import Tensor
 
+from emobench.functional.binomial import upper_tail
 from emobench.functional.classification import confusion_matrix
 
 
@@ -55,7 +55,7 @@ def best_class_order(logits: Tensor, labels: Tensor) -> ClassOrder:
     order = places[np.argsort(outputs)]
     moved = order != given
     gains, losses = (int(table[where, given][moved].sum()) for where in (order, given))
-    chance = math.lgamma(classes + 1) + float(binom.logsf(gains - 1, gains + losses, 0.5))
+    chance = math.lgamma(classes + 1) + float(np.log(upper_tail(gains, gains + losses, 0.5)))
     return ClassOrder(
         tuple(order.tolist()),
         *_agreement(table[order], by_luck[order]),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emobench.functional.binomial import sign_test
 from emobench.functional.classification import ECE_BINS, class_recalls, confusion_metrics
 from emobench.functional.power import smallest_gain
 
@@ -52,10 +53,7 @@ def mcnemar(baseline_correct: Tensor | np.ndarray, edited_correct: Tensor | np.n
             f"correct answers: {before.dtype} {before.shape} and {after.dtype} {after.shape}; expected bool (n,) twice"
         )
     gains, losses = int((after & ~before).sum()), int((before & ~after).sum())
-    from scipy.stats import binomtest
-
-    p_value = float(binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
-    return McNemar(gains, losses, p_value)
+    return McNemar(gains, losses, float(sign_test(gains, losses)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from emobench.functional.binomial import sign_test
+
 
 class FewestDiscordant(NamedTuple):
     """The fewest images that only the second classifier gets right, and only the first, and the p-value they give."""
@@ -53,7 +55,4 @@ def smallest_mcnemar(before: Tensor, after: Tensor) -> FewestDiscordant:
         )
     change = after.diagonal() - before.diagonal()
     gains, losses = int(change.clamp(min=0).sum()), int(-change.clamp(max=0).sum())
-    from scipy.stats import binomtest
-
-    p_value = float(binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
-    return FewestDiscordant(gains, losses, p_value)
+    return FewestDiscordant(gains, losses, float(sign_test(gains, losses)))

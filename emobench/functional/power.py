@@ -7,6 +7,8 @@ than losses and the two-sided p-value is below alpha. Images that both get right
 
 import numpy as np
 
+from emobench.functional.binomial import upper_tail
+
 
 def fewest_gains(changed: int, alpha: float) -> int | None:
     """The fewest gains among the changed images with which the exact two-sided p-value is below alpha.
@@ -27,11 +29,9 @@ def fewest_gains(changed: int, alpha: float) -> int | None:
     _check_share("alpha", alpha)
     if changed < 0:
         raise ValueError(f"changed is {changed}; expected a number of images from 0")
-    from scipy.stats import binom
-
     gains = np.arange(changed // 2 + 1, changed + 1)
     # Twice the upper tail: under the null both answers are equally likely, so that the test's two tails are the same.
-    enough = 2 * binom.sf(gains - 1, changed, 0.5) < alpha
+    enough = 2 * upper_tail(gains, changed, 0.5) < alpha
     return int(gains[enough.argmax()]) if enough.any() else None
 
 
@@ -57,9 +57,7 @@ def gain_power(changed: int, gain: float | np.ndarray, *, alpha: float) -> np.nd
         raise ValueError(f"a gain of {gains} of {changed} changed images; expected at most as many as are changed")
     if needed is None:
         return np.zeros(gains.shape)
-    from scipy.stats import binom
-
-    return binom.sf(needed - 1, changed, (1 + gains / changed) / 2)
+    return upper_tail(needed, changed, (1 + gains / changed) / 2)
 
 
 def smallest_gain(changed: int, *, alpha: float, power: float = 0.8) -> int | None:

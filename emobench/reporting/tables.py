@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emobench.edits.layer_choice import choose_layer
+from emobench.functional.binomial import upper_tail
 from emobench.own_code import short_name
 from emobench.reporting.results import Results
 
@@ -77,9 +78,7 @@ def description_shares(units: pd.DataFrame, images: int) -> pd.DataFrame:
     """
     known = units[units["label_accuracy"].notna()]
     right = known["label_accuracy"] > 0.5
-    from scipy.stats import binom
-
-    by_chance = binom.sf(images // 2, images, known["chance"].astype(float))
+    by_chance = upper_tail(images // 2 + 1, images, known["chance"].astype(float))
     table = known.assign(right=right, by_chance=by_chance).groupby("description", as_index=False)
     table = table.agg(units=("unit", "size"), right=("right", "sum"), by_chance=("by_chance", "sum"))
     table["share"] = table["right"] / max(table["right"].sum(), 1)

@@ -45,9 +45,10 @@ def q_values(p_values: Tensor) -> Tensor:
     >>> q_values(torch.tensor([0.01, 0.04, 0.03], dtype=torch.float64))
     tensor([0.0300, 0.0400, 0.0400], dtype=torch.float64)
     """
-    from scipy.stats import false_discovery_control
-
-    return torch.from_numpy(false_discovery_control(p_values.numpy(), method="bh"))
+    # Not by scipy.stats, which takes more than a second to import on a slow core.
+    descending, order = p_values.double().sort(descending=True, stable=True)
+    adjusted = descending * len(order) / torch.arange(len(order), 0, -1)
+    return torch.empty_like(adjusted).scatter_(0, order, adjusted.cummin(0).values.clamp(max=1))
 
 
 def random_top_images(images: int, top_k: int, draws: int, generator: torch.Generator) -> Tensor:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binom
 
 from emobench.edits.family import LEVEL
+from emobench.functional.binomial import sign_test
 from emobench.reporting import tables
 from emobench.reporting.figures.style import INK, MUTED, SERIES, Picture, in_style, name_ticks, new_axes, stretched
 from emobench.reporting.results import Results
@@ -130,10 +130,8 @@ def exact_p_values(results: Results, config_ids: list[str]) -> pd.DataFrame:
         right = answers[results.config_ids.index(name)] == labels
         rows.append((int((right & ~base).sum()), int((base & ~right).sum())))
     gains, losses = np.array(rows).T
-    # Twice the smaller tail: exact and two-sided, since the two answers are equally likely.
-    p_values = np.minimum(1.0, 2 * binom.cdf(np.minimum(gains, losses), gains + losses, 0.5))
     points = 100 * (gains - losses) / len(labels)
-    return pd.DataFrame({"config_id": config_ids, "points": points, "p": np.maximum(p_values, 1e-300)})
+    return pd.DataFrame({"config_id": config_ids, "points": points, "p": np.maximum(sign_test(gains, losses), 1e-300)})
 
 
 @in_style
