@@ -1,6 +1,6 @@
 """Tails of the binomial distribution, by the regularised incomplete beta function: P(X >= k) = I_p(k, n - k + 1).
 
-By scipy.special, since scipy.stats takes more than a second to import on a slow core, in every stage that tests something.
+By scipy.special, since scipy.stats takes more than a second to import on a slow core, in every stage that tests.
 """
 
 import numpy as np
