@@ -192,12 +192,8 @@ class _Arm:
         """The cell that is best on val, as a control, and its logits (images, classes)."""
         known = kept.load(f"{draw}")
         if known is None:
-            best = 0
-            if len(cells) > 1:
-                rows = self.bench.positions["val"]
-                every = [self.network.all_logits(scales, rows) for _, scales in cells]
-                best = best_index(*self.scores(torch.stack(every)))
-            known = {"best": np.array(best), "logits": self.network.all_logits(cells[best][1]).numpy()}
+            best, logits = self._best_on_val(cells)
+            known = {"best": np.array(best), "logits": logits.numpy()}
             kept.save(f"{draw}", known)
         factor, scales = cells[int(known["best"])]
         flat = torch.cat(list(scales.values()))
@@ -206,6 +202,18 @@ class _Arm:
             blank(self.layer, self.name, edit, kind, draw), scale=flat, factor=factor, rows_differing=differing
         )
         return control, torch.from_numpy(known["logits"])
+
+    def _best_on_val(self, cells: Sequence[Cell]) -> tuple[int, Tensor]:
+        """Which cell it is, and its logits (images, classes); val is gone through once."""
+        if len(cells) == 1:
+            return 0, self.network.all_logits(cells[0][1])
+        val = self.bench.positions["val"]
+        every = torch.stack([self.network.all_logits(scales, val) for _, scales in cells])
+        best = best_index(*self.scores(every))
+        others = np.setdiff1d(np.arange(self.network.images), val)
+        logits = every.new_empty(self.network.images, every.shape[-1])
+        logits[self.val], logits[others] = every[best], self.network.all_logits(cells[best][1], others)
+        return best, logits
 
     def _as_measured(self, configs: Sequence[Configuration], logits: Tensor) -> Measured:
         bench = self.bench
