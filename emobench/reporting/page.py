@@ -94,7 +94,7 @@ def _edits_section(results: Results) -> Section:
         ["Blue is better, red is worse than the baseline. Solid frame: the paper's edit; dotted: the one that did "
          "best on the validation images; grey: τ selects no unit, or all of them."],
         ["strategies", "controls", "power", "volcano", "recalls", "grid_val", "grid_test", "grid_val_test",
-         "confusion_baseline", "confusion_paper", "confusion_chosen"],
+         "confusion_baseline", "confusion_paper", "confusion_published", "confusion_chosen"],
         [replace(edit_tables.leaderboard_table(results), file="verdicts.csv")],
     )  # fmt: skip
 

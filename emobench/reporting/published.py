@@ -6,6 +6,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -34,12 +35,7 @@ def published_replay(path: Path = GRID) -> pd.DataFrame:
     Raises:
         ValueError: a matrix whose diagonal is not n_correct, or of other images than the baseline's.
     """
-    grid = pd.read_csv(path)
-    names = [name.capitalize() for name in PUBLISHED_CLASSES]
-    columns = [f"cm_{true}_{predicted}" for true in names for predicted in names]
-    matrices = torch.tensor(grid[columns].to_numpy()).reshape(-1, len(names), len(names))
-    if (matrices.diagonal(dim1=1, dim2=2).sum(1) != torch.tensor(grid["n_correct"].to_numpy())).any():
-        raise ValueError(f"{path}: n_correct is not the diagonal of the confusion matrix in every row")
+    grid, matrices = _read(path)
     is_baseline = (grid["tau"] == "baseline").to_numpy()
     baseline, before = grid[is_baseline].iloc[0], matrices[int(is_baseline.argmax())]
     edits = (~is_baseline & (grid["factor"] != 1).to_numpy()).nonzero()[0]
@@ -58,6 +54,25 @@ def published_replay(path: Path = GRID) -> pd.DataFrame:
         }
     )
     return table.sort_values(["tau", "factor"], ignore_index=True)
+
+
+def published_matrices(path: Path = GRID) -> tuple[np.ndarray, np.ndarray]:
+    """The published confusion matrices (classes, classes) of the baseline and of the paper's edit, val and test."""
+    grid, matrices = _read(path)
+    cell = (grid["tau"] == "0.0") & (grid["factor"] == 1.5)
+    before, after = (matrices[int(rows.to_numpy().argmax())].numpy() for rows in (grid["tau"] == "baseline", cell))
+    return before, after
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, torch.Tensor]:
+    """The published table, and its confusion matrices (rows, classes, classes)."""
+    grid = pd.read_csv(path)
+    names = [name.capitalize() for name in PUBLISHED_CLASSES]
+    columns = [f"cm_{true}_{predicted}" for true in names for predicted in names]
+    matrices = torch.tensor(grid[columns].to_numpy()).reshape(-1, len(names), len(names))
+    if (matrices.diagonal(dim1=1, dim2=2).sum(1) != torch.tensor(grid["n_correct"].to_numpy())).any():
+        raise ValueError(f"{path}: n_correct is not the diagonal of the confusion matrix in every row")
+    return grid, matrices
 
 
 def improving(replay: pd.DataFrame) -> pd.DataFrame:

@@ -57,24 +57,39 @@ def unit_cards(results: Results, *, pixels: bool) -> dict[str, Any]:
     """The best units by layer, as text, with their top images in one strip each if ``pixels``.
 
     Returns:
-        ``ranked_by`` in words, ``function``, ``concept_set``, and ``layers``: layer to its cards.
+        ``ranked_by`` in words, ``function``, ``concept_set``, ``known``: how annotations came about where those of the
+        descriptions are shown, and ``layers``: layer to its cards.
     """
     evidence, rows = best_units(results)
     layers: dict[str, list[dict[str, Any]]] = {}
+    known = pixels and _known(results, rows["description"])
     for row in rows.to_dict("records"):
-        strip = None
-        if pixels:
-            strip = image_strip(results.imageset.images[row["top_images"][: results.params.report.top_images]])
+        top = row["top_images"][: results.params.report.top_images]
+        strip = image_strip(results.imageset.images[top]) if pixels else None
         numbers = {"label_accuracy": "{:.0%}", "chance": "{:.0%}", "q_value": "{:.2g}"}
         cells = {name: views.text(row.get(name), form) for name, form in numbers.items()}
         cells["evidence"] = views.text(row[evidence], "{:.2f}")
+        cells["shown"] = _shown(results.annotations[row["description"]], top) if known else ""
         named = {"unit": row["unit"], "description": row["description"], "strip": strip}
         layers.setdefault(row["layer"], []).append(named | cells)
     edit = results.params.edit
     return {
         "ranked_by": EVIDENCE[evidence], "function": edit.similarity_fn, "concept_set": edit.concept_set,
-        "layers": layers,
+        "known": known, "layers": layers,
     }  # fmt: skip
+
+
+def _known(results: Results, descriptions: pd.Series) -> str:
+    """Drawn or measured, where the images' annotations have all that the cards say; else nothing."""
+    values = results.annotations.reindex(columns=descriptions.unique())
+    return (
+        ("drawn" if results.params.annotate.source == "truth" else "measured") if values.notna().all(axis=None) else ""
+    )
+
+
+def _shown(concept: pd.Series, images: np.ndarray) -> str:
+    """How strongly a concept shows in some images, and in all of them on average."""
+    return f"{' '.join(f'{value:.1f}' for value in concept.iloc[images])} (all {concept.mean():.1f})"
 
 
 def image_strip(images: np.ndarray) -> str:

@@ -1,7 +1,10 @@
 import pandas as pd
 import pytest
+from reporting.small_results import small_params, write_results
 
-from emobench.reporting.published import GRID, improving, published_replay
+from emobench.reporting.figures.edits import confusion_matrices
+from emobench.reporting.published import GRID, PUBLISHED_ACCURACY, improving, published_matrices, published_replay
+from emobench.reporting.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,29 @@ def test_golden_values_of_the_published_grid(replay):
     assert round(paper["min_mcnemar_p"], 3) == 0.119
     assert round(best["min_mcnemar_p"], 3) == 0.082
     assert paper["delta_nll"] == pytest.approx(0.446, abs=0.001)
+
+
+def test_the_published_matrices_are_of_the_accuracies_that_were_published():
+    before, after = published_matrices()
+    assert before.sum() == after.sum() == 7178
+    assert (before.trace(), after.trace()) == (4983, 4998)
+    assert (before.sum(1) == after.sum(1)).all()
+
+
+@pytest.mark.parametrize("published", [None, PUBLISHED_ACCURACY])
+def test_the_published_matrix_stands_beside_those_that_it_can_be_compared_with(tmp_path, monkeypatch, published):
+    params = small_params()
+    monkeypatch.setattr(Results, "published", published)
+    pictures = {
+        picture.name: picture for picture in confusion_matrices(Results(params, write_results(tmp_path, params)))
+    }
+    assert {"confusion_baseline", "confusion_paper"} <= pictures.keys()
+    assert ("confusion_published" in pictures) == (published is not None)
+    if published is not None:
+        caption = pictures["confusion_published"].caption
+        assert caption.startswith(
+            "Edit as published: 4,998 of 7,178 val and test images right, +15 against the baseline."
+        )
 
 
 def test_no_improvement_of_the_grid_could_reach_the_level(replay):

@@ -75,3 +75,18 @@ def test_strip_shows_the_images_side_by_side():
     strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")).astype(int)
     assert strip.shape == (48, 144)
     assert [strip[24, x] for x in (24, 72, 120)] == pytest.approx([0, 128, 255], abs=6)
+
+
+def test_below_a_strip_stands_what_was_drawn_in_its_images(results, monkeypatch):
+    results.units["measured_pearson"] = 0.25
+    cards = unit_cards(results, pixels=True)
+    assert cards["known"] == "drawn"
+    for layer, shown in cards["layers"].items():
+        for card in shown:
+            row = own(results).set_index(["layer", "unit"]).loc[(layer, card["unit"])]
+            concept = results.annotations[row["description"]]
+            top = [f"{concept.iloc[image]:.1f}" for image in row["top_images"][: results.params.report.top_images]]
+            assert card["shown"] == f"{' '.join(top)} (all {concept.mean():.1f})"
+    assert not unit_cards(results, pixels=False)["known"]
+    monkeypatch.setattr(results, "annotations", results.annotations * np.nan)
+    assert not unit_cards(results, pixels=True)["known"]

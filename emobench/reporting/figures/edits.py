@@ -24,6 +24,7 @@ from emobench.reporting.figures.style import (
     new_axes,
     stretched,
 )
+from emobench.reporting.published import PUBLISHED_CLASSES, published_matrices
 from emobench.reporting.results import IMAGE_SETS, Results
 from emobench.reporting.tables import differences
 from emobench.reporting.words import plain, short_name, signed
@@ -92,7 +93,7 @@ def _write(axes: Axes, row: int, column: int, shade: tuple[float, ...], number: 
 
 
 def confusion_matrices(results: Results) -> list[Picture]:
-    """Confusion matrix on test of the baseline (share of each row) and of the shown edits (change of counts)."""
+    """Confusion matrices on test: the baseline's, and the shown edits' as changes; beside them the published."""
     base = results.confusion(results.baseline_id)
     pictures = [confusion_picture("confusion_baseline", "baseline", results.classes, base)]
     for name, config_id in results.shown_edits().items():
@@ -100,14 +101,25 @@ def confusion_matrices(results: Results) -> list[Picture]:
         pictures.append(
             confusion_picture(f"confusion_{key}", name, results.classes, results.confusion(config_id), base)
         )
+    if results.published is not None:
+        before, after = published_matrices()
+        pictures.append(
+            confusion_picture(
+                "confusion_published", "edit as published", PUBLISHED_CLASSES, after, before, of="val and test"
+            )
+        )
     return pictures
 
 
 @in_style
 def confusion_picture(
-    name: str, title: str, classes: Sequence[str], counts: np.ndarray, base: np.ndarray | None = None
-) -> Picture:
-    """One confusion matrix (classes, classes): counts, coloured by share of the row or, given a base, by change."""
+    name: str, title: str, classes: Sequence[str], counts: np.ndarray, base: np.ndarray | None = None,
+    *, of: str = "test",
+) -> Picture:  # fmt: skip
+    """One confusion matrix (classes, classes): counts, coloured by share of the row or, given a base, by change.
+
+    ``of``: which images they are.
+    """
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     change = np.zeros_like(counts) if base is None else counts - base
     # On the diagonal more is better, elsewhere fewer: blue is better everywhere.
@@ -129,5 +141,5 @@ def confusion_picture(
     right, total = np.trace(counts), counts.sum()
     moved = "" if base is None else f", {signed(np.trace(counts) - np.trace(base), 0)} against the baseline"
     below = "share of the row" if base is None else "change against the baseline, blue is better"
-    caption = f"{title.capitalize()}: {right:,} of {total:,} test images right{moved}. Small figures: {below}."
-    return Picture(name, figure, caption, f"Confusion matrix on test, {title}: {right} of {total} on the diagonal.")
+    caption = f"{title.capitalize()}: {right:,} of {total:,} {of} images right{moved}. Small figures: {below}."
+    return Picture(name, figure, caption, f"Confusion matrix on {of}, {title}: {right} of {total} on the diagonal.")
