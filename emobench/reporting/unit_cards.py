@@ -15,11 +15,11 @@ from emobench.reporting.results import Results
 
 SHOWN_LAYERS = 3
 EVIDENCE = {
-    "measured_pearson": "the correlation of activation and description as measured on held-out images",
-    "clip_pearson": "the correlation of activation and CLIP's score of the description on held-out images",
-    "similarity": "the similarity to their description",
+    "measured_pearson": "r, the correlation of activation and description as measured on held-out images",
+    "clip_pearson": "r, the correlation of activation and CLIP's score of the description on held-out images",
+    "similarity": "sim., the similarity to their description",
 }
-"""What units are ranked by: the first that any unit has."""
+"""What units are ranked by: the first that any unit has. The cards call it by what stands before the comma."""
 
 
 def best_units(results: Results) -> tuple[str, pd.DataFrame]:
@@ -68,7 +68,7 @@ def unit_cards(results: Results, *, pixels: bool) -> dict[str, Any]:
         strip = image_strip(results.imageset.images[top]) if pixels else None
         numbers = {"label_accuracy": "{:.0%}", "chance": "{:.0%}", "q_value": "{:.2g}"}
         cells = {name: views.text(row.get(name), form) for name, form in numbers.items()}
-        cells["evidence"] = views.text(row[evidence], "{:.2f}")
+        cells["evidence"] = f"{EVIDENCE[evidence].partition(',')[0]} {views.text(row[evidence], '{:.2f}')}"
         cells["shown"] = _shown(results.annotations[row["description"]], top) if known else ""
         named = {"unit": row["unit"], "description": row["description"], "strip": strip}
         layers.setdefault(row["layer"], []).append(named | cells)

@@ -64,7 +64,7 @@ def test_a_card_is_called_what_it_is_and_leads_into_the_atlas(results):
     for layer, shown in cards["layers"].items():
         for card in shown:
             assert f'<a href="atlas.html#unit={layer}/{card["unit"]}">unit {card["unit"]}</a>' in page
-            assert card["evidence"] == "0.25"
+            assert card["evidence"] == "r 0.25"
     assert "most interpretable" not in page
     assert not re.search(r"similarity (-inf|nan)", page)
 
