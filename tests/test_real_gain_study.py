@@ -162,4 +162,4 @@ def test_what_no_training_tells_of_is_left_out(bench):
     assert own.augment == bench.params.clip.training.augment != bench.augment
     neither = Bench(SimpleNamespace(**(vars(own.params) | {"clip": given})), bench.layout)
     with pytest.raises(UserError, match="neither network nor CLIP was trained here"):
-        next(neither.ways(SEARCHES["edited-free-augmented"]))
+        next(neither.ways(SEARCHES["edited-free-augment"]))
