@@ -86,6 +86,8 @@ def test_whole_numbers_are_floats_where_floats_are_wanted(tmp_path: Path) -> Non
         ({"compare.bootstrap_draws": float("inf")}, "compare.bootstrap_draws is inf; expected int"),
         ({"network.train.label_smoothing": 1.5}, "network.train.label_smoothing is 1.5; expected 0 to 0.99"),
         ({"network.train.max_lr": float("inf")}, "max_lr is inf; expected a finite number from 0"),
+        ({"network.train.weight_decay": 1e300}, "weight_decay is 1e+300; expected 0 to 1e+30"),
+        ({"edit.taus": [-1e300]}, "edit.taus[0] is -1e+300; expected -1e+30 to inf"),
         ({"network.train.label_smoothing": float("nan")}, "label_smoothing is nan; expected 0 to 0.99"),
         ({"edit.factors": [1.5, -1]}, "edit.factors[1] is -1; expected 0 to 4"),
         ({"edit.factors": [0, 1.5]}, "edit.factors has a 0, but arm similarity divides the other rows by it"),
