@@ -9,8 +9,10 @@ traceback.
 import importlib
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
@@ -24,9 +26,9 @@ from emobench.cli_stages import StageCommand
 from emobench.cli_studies import study
 from emobench.cli_units import units
 from emobench.errors import UserError
-from emobench.failures import heeding_sigterm, told
+from emobench.failures import heeding_sigterm, reopen_streams, told
 from emobench.layout import Layout
-from emobench.process import kept_for_good, settle
+from emobench.process import check_addresses, kept_for_good, settle
 from emobench.progress import working
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -45,24 +47,37 @@ STAGES = {
 }
 
 
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turns whatever goes wrong in the block into one line and an exit code."""
+    try:
+        yield
+        return
+    except (click.exceptions.Exit, click.ClickException, click.Abort):
+        raise
+    except BaseException as error:
+        message, code = told(error)
+    with suppress(OSError, ValueError):  # where nobody listens, the exit code says it
+        click.echo(f"emobench: {' '.join(message.split())}", err=True)
+    _forget_output()
+    raise SystemExit(code)
+
+
 class OneLineErrors(click.Group):
     """Turns whatever goes wrong into one line and an exit code."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Reads the arguments, which prints where help is asked for."""
+        reopen_streams()
+        with one_line():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
-        try:
-            with heeding_sigterm():
-                result = super().invoke(ctx)
+        with one_line(), heeding_sigterm():
+            result = super().invoke(ctx)
             sys.stdout.flush()
-            return result
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
-            raise
-        except BaseException as error:
-            message, code = told(error)
-        with suppress(OSError, ValueError):  # where nobody listens, the exit code says it
-            click.echo(f"emobench: {' '.join(message.split())}", err=True)
-        _forget_output()
-        raise SystemExit(code)
+        return result
 
 
 def _forget_output() -> None:
@@ -99,6 +114,7 @@ def _stage_command(name: str, text: str) -> click.Command:
 
     @click.command(name, StageCommand, help=text)
     def command() -> None:
+        check_addresses()
         settle()
         from emobench.params import load_params
 

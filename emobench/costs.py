@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from emobench.failures import naming
 from emobench.layout import Layout
 
 FILE = "stage_costs.jsonl"
@@ -55,7 +56,7 @@ def measured(layout: Layout, stage: str) -> Iterator[None]:
     }
     path = layout.artifacts.parent / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
+    with naming(path), open(path, "a") as file:
         file.write(json.dumps(row) + "\n")
 
 

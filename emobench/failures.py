@@ -4,9 +4,10 @@ import errno
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -53,6 +54,46 @@ def disk_error(error: BaseException, path: Path) -> OSError | None:
     return None
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names the file where the disk is full: what the system says of a write names none."""
+    try:
+        yield
+    except Exception as error:
+        if (full := disk_error(error, path)) is not None:
+            raise full from error
+        raise
+
+
+def reopen_streams() -> None:
+    """Puts something in place of standard streams that whoever started the process has closed.
+
+    Else the next file that is opened would get what libraries print. Standard output refuses what is printed, so that
+    nobody takes it for read; what would be said on standard error is lost.
+    """
+    for name, number, flags in (("stdout", 1, os.O_RDONLY), ("stderr", 2, os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                opened = os.open(os.devnull, flags)
+                if opened != number:
+                    os.dup2(opened, number)
+                    os.close(opened)
+                setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _of_output(error: OSError) -> str:
+    """The line for what standard output didn't take, which names no file; empty for another error."""
+    if error.filename or error.errno not in (*FULL, errno.EBADF, errno.EIO):
+        return ""
+    try:
+        sys.stdout.write("\n")  # it fails a second time
+        sys.stdout.flush()
+    except OSError as again:
+        reason = {errno.EBADF: "is closed", errno.ENOSPC: "is full"}.get(again.errno or 0, f"fails ({again.strerror})")
+        return f"can't print: standard output {reason}"
+    return ""
+
+
 def told(error: BaseException) -> tuple[str, int]:
     """One line on an error, and the exit code.
 
@@ -65,7 +106,7 @@ def told(error: BaseException) -> tuple[str, int]:
         return "interrupted; run it again to go on", 1
     if isinstance(error, TerminatedError):
         return "terminated; run it again to go on", TERMINATED
-    if isinstance(error, OSError) and (line := _of_system(error)):
+    if isinstance(error, OSError) and (line := _of_output(error) or _of_system(error)):
         return line, 1
     if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
         return f"memory ended ({_short(error)}); close other programs, or make batches, images or jobs fewer", 1
@@ -79,7 +120,8 @@ def told(error: BaseException) -> tuple[str, int]:
 def _of_system(error: OSError) -> str:
     """The line for what the operating system refuses; empty for anything else."""
     where = f": {error.filename}" if error.filename else ""
-    reason = (error.strerror or str(error)).lower()
+    reason = error.strerror or str(error)
+    reason = reason[:1].lower() + reason[1:]
     if error.errno == errno.EPIPE:
         return "can't print: nobody reads standard output any more"
     if error.errno in FULL:

@@ -22,7 +22,10 @@ TAKEN = ("raw", "reference", "growth", "planted", "study", "causal", "gain", "fa
 """Names of folders in data/ and reports/ that are no benchmark's."""
 OTHER_ARMS = ("baseline", "paper", "random", "decile", "uniform", "inverse", "temperature")
 """What ``arm`` is in tables of configurations that no arm made."""
-_LEADING_ZERO = re.compile(r"^\s*(?:- )?([\w.]+): ([-+]?0\d[\d_]*)\s*(?:#.*)?$", re.MULTILINE)
+LEAST_STD = 1e-6
+"""Below it, what divides by it is infinite in single precision, or nearly."""
+_QUOTED = re.compile(r"""'[^'\n]*'|"(?:\\.|[^"\\\n])*"|#.*""")
+_LEADING_ZERO = re.compile(r"(?::\s+|[,\[]\s*|^\s*-\s+)([-+]?0\d[\d_]*)\s*(?=[,\]}]|$)")
 NONE = "data/raw/none"
 """Stands for no file: DVC wants a path, and this one is always there."""
 
@@ -103,11 +106,12 @@ def read_params(text: str, where: str) -> Params:
     # RecursionError: nested too deep; the others: what ruamel meets in values such as 2026-99-99.
     except (YAMLError, RecursionError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise not_yaml(where, error) from None
-    if octal := _LEADING_ZERO.search(text):
-        raise UserError(
-            f"{where}: {octal[1]} is {octal[2]}, which some readers of YAML take for an octal number; expected one "
-            "without leading zeros"
-        )
+    for number, line in enumerate(text.splitlines(), 1):
+        if octal := _LEADING_ZERO.search(_QUOTED.sub(lambda found: "" if found[0][0] == "#" else "''", line)):
+            raise UserError(
+                f"{where}, line {number}: {line.strip()[:80]!r} has {octal[1]}, which some readers of YAML take for an "
+                "octal number; expected numbers without leading zeros"
+            )
     params = parse(Params, values)
     _check_together(params)
     return params
@@ -116,7 +120,8 @@ def read_params(text: str, where: str) -> Params:
 def _check_together(params: Params) -> None:
     """Checks what no single key shows. Raises Mistakes with all that is found, UserError if it is one."""
     lines = []
-    for check in (_check_name, _check_prompts, _check_paths, _check_sets, _check_network, _check_edit, _check_joint):
+    checks = (_check_name, _check_prompts, _check_colours, _check_paths, _check_sets, _check_network, _check_edit)
+    for check in (*checks, _check_joint):
         try:
             check(params)
         except UserError as error:
@@ -138,6 +143,17 @@ def _check_name(params: Params) -> None:
 def _check_prompts(params: Params) -> None:
     if not params.clip.prompts or not all("{}" in prompt for prompt in params.clip.prompts):
         raise UserError(f"params: clip.prompts is {params.clip.prompts}; expected at least one, each with {{}} in it")
+
+
+def _check_colours(params: Params) -> None:
+    """Mean and std of the image-text model's colours: three each, or none where its own files may say them."""
+    clip = params.clip
+    if clip.source == "pretrained":
+        return
+    known = (3,) if clip.source == "train" else (0, 3)
+    for key, values in {"image_mean": clip.image_mean, "image_std": clip.image_std}.items():
+        if len(values) not in known or (key == "image_std" and min(values, default=1) < LEAST_STD):
+            raise UserError(f"params: clip.{key} is {values}; expected three numbers, one a colour, std above 0")
 
 
 def _check_sets(params: Params) -> None:
@@ -195,8 +211,8 @@ def _check_network(params: Params) -> None:
                 f"params: network.picture.{name} is {getattr(picture, name)}; expected {' or '.join(map(str, known))} "
                 "numbers"
             )
-    if not all(picture.std):
-        raise UserError("params: network.picture.std has a 0, which would divide")
+    if min(picture.std, default=1) < LEAST_STD:
+        raise UserError(f"params: network.picture.std is {picture.std}, which divides; expected each above 0")
 
 
 def _check_edit(params: Params) -> None:

@@ -8,13 +8,32 @@ And glibc gives large buffers back to the kernel at each step, which hands out a
 import ctypes
 import gc
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from emobench.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names, malloc.h."""
 MMAP_THRESHOLD, TRIM_THRESHOLD = 2**25, 2**28
 """Bytes: buffers up to the first (glibc takes no more) come from the heap, which keeps so many free ones."""
+LEAST_ADDRESSES = 8
+"""GiB: with fewer, libraries that a stage loads don't only fail, some wait for ever (OpenBLAS) or abort the process."""
+
+
+def check_addresses() -> None:
+    """Refuses a bound on the addresses of a process (``ulimit -v``) that a stage can't be told to have met.
+
+    Raises:
+        UserError: the bound is too low.
+    """
+    bound = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if bound != resource.RLIM_INFINITY and bound < LEAST_ADDRESSES * 2**30:
+        raise UserError(
+            f"memory is bounded to {bound / 2**30:.1f} GiB of addresses (ulimit -v), of which torch alone takes five; "
+            f"expected at least {LEAST_ADDRESSES}, or a bound on the memory itself (systemd-run -p MemoryMax=4G)"
+        )
 
 
 def settle() -> None:

@@ -35,7 +35,9 @@ Bool = Annotated[bool, Strict()]
 MOST = 2**63 - 1
 """The largest integer that torch and NumPy take, as a seed or as a count."""
 Int = Annotated[int, Strict(), BeforeValidator(_whole), Field(le=MOST)]
-Float = Annotated[float, Strict()]
+MOST_FLOAT = 1e30
+"""The largest floating-point number: what is multiplied with it still fits into single precision, as torch computes."""
+Float = Annotated[float, Strict(), Field(ge=-MOST_FLOAT, le=MOST_FLOAT)]
 
 
 def within(low: float | None = None, high: float | None = None) -> Any:
@@ -162,7 +164,7 @@ def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
         )
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"]) or context["expected"].split(" or ")
-        return str(unknown_name(f"value for {where}:", value, known))
+        return str(unknown_name(f"value for {where}:", value, [one or "''" for one in known]))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         known = [tag for one in typing.get_args(_plain(hint)) for tag in _tags(one)]
         if not isinstance(value, dict):
@@ -171,7 +173,7 @@ def _line(mistake: Any, where: str, section: type, hint: Any) -> str:
             return f"{where} lacks source; known: {', '.join(known)}"
         return str(unknown_name(f"value for {where}.source:", value.get("source"), known))
     if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
-        bounds = _range(hint, value)
+        bounds = _range(hint, 0 if kind == "finite_number" else value)
         open_ended = kind == "finite_number" and bounds.endswith(" to inf")
         wanted = f"a finite number from {bounds.removesuffix(' to inf')}" if open_ended else bounds
         return f"{where} is {value}; expected {wanted}"
@@ -193,5 +195,6 @@ def _range(hint: Any, value: Any) -> str:
         for constraint in [one, *getattr(one, "metadata", ())]:
             bounds |= {name: getattr(constraint, name) for name in ("ge", "le") if hasattr(constraint, name)}
     high = bounds.get("le")
-    unsaid = high is None or ((beyond or high == MOST) and value <= high)
-    return f"{bounds.get('ge', '-inf')} to {'inf' if unsaid else high}"
+    unsaid = high is None or ((beyond or high in (MOST, MOST_FLOAT)) and value <= high)
+    low = bounds.get("ge", -MOST_FLOAT)
+    return f"{'-inf' if low == -MOST_FLOAT and value >= low else low} to {'inf' if unsaid else high}"

@@ -2,7 +2,10 @@ import csv
 import errno
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import edit_bench
@@ -190,3 +193,13 @@ def test_completion(reports, monkeypatch) -> None:
         *before, last = words.split()
         complete = get_completion_class("fish")(cli.main, {}, "emobench", "_EMOBENCH_COMPLETE")
         assert [item.value for item in complete.get_completions(before, last)] == found
+
+
+@pytest.mark.parametrize("command", ["--help", "leaderboard --help"])
+@pytest.mark.parametrize(("streams", "words"), [(">&-", "is closed"), (">/dev/full", "is full")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_where_nothing_can_be_printed_that_is_told(command, streams, words, unbuffered) -> None:
+    shell = ["sh", "-c", f"{sys.executable} -m emobench {command} {streams}"]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (1, f"emobench: can't print: standard output {words}\n")

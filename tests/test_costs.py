@@ -51,6 +51,13 @@ def test_the_machine_and_the_precision_are_named(tmp_path, monkeypatch) -> None:
     assert '"Some CPU, v2"' in costs.lines(rows, "csv")[1]
 
 
+def test_a_disk_that_is_full_for_the_costs_names_their_file(tmp_path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / costs.FILE).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=costs.FILE), costs.measured(Layout("demo", tmp_path), "edit"):
+        pass
+
+
 def test_processor_time_is_that_of_all_processes(tmp_path) -> None:
     """Of this one, of one that has ended, and of one that still runs at the end; what came before doesn't count."""
     spin = "import time\nwhile time.process_time() < .4: pass\nprint(flush=True)\n"

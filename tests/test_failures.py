@@ -1,8 +1,10 @@
 import errno
 import os
 import re
+import resource
 import signal
 import subprocess
+from contextlib import nullcontext
 
 import click
 import numpy as np
@@ -14,6 +16,7 @@ from emobench.cli import OneLineErrors
 from emobench.errors import UserError
 from emobench.failures import TerminatedError, disk_error, told
 from emobench.files import replacing, safe_cell, write_array
+from emobench.process import check_addresses
 
 
 def called(error: BaseException):
@@ -37,6 +40,7 @@ def called(error: BaseException):
         (ImportError("libz.so: failed to map segment"), 1, "memory ended"),
         (ImportError("no module x"), 1, "can't load a part of Python"),
         (OSError(errno.ENOSPC, "No space left on device", "a.npy"), 1, "can't write, no space left on device: a.npy"),
+        (OSError(errno.ENOSPC, "No space left, of 3 MiB", "a.npy"), 1, "can't write, no space left, of 3 MiB: a.npy"),
         (OSError(errno.EFBIG, "File too large", "a.npy"), 1, "can't write, file too large: a.npy"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "a.json"), 1, "can't use a.json: is a directory"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "can't print: nobody reads standard output"),
@@ -115,3 +119,13 @@ def test_no_cell_is_a_formula():
     assert [safe_cell(one) for one in ("=1+1", "@x", "-cmd", "-0.5", "smile", -0.5, None)] == [
         "'=1+1", "'@x", "'-cmd", "-0.5", "smile", -0.5, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bound", "refused"), [(5 * 2**30, True), (16 * 2**30, False), (resource.RLIM_INFINITY, False)]
+)
+def test_a_bound_in_which_libraries_would_hang_is_refused_at_once(monkeypatch, bound, refused):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (bound, bound))
+    told_so = pytest.raises(UserError, match=r"^memory is bounded to 5.0 GiB of addresses \(ulimit -v\)")
+    with told_so if refused else nullcontext():
+        check_addresses()

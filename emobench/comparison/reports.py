@@ -186,11 +186,13 @@ def _json(name: str, metrics: str, report: Reader) -> dict[str, Any]:
     if content is None and metrics in EARLIER:
         file, content = f"{EARLIER[metrics]}.json", report(f"{EARLIER[metrics]}.json")
     try:
-        values = json.loads(content or b"{}")
+        values = {} if content is None else json.loads(content)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise UserError(f"{file} of benchmark {name} is not valid JSON")
+    if content is not None and not values:
+        raise UserError(f"{file} of benchmark {name} holds nothing; expected its metrics")
     return values
 
 

@@ -114,6 +114,18 @@ def _file(imageset: ImageSet, vocabulary: Vocabulary, given: Path, work: Path) -
     return pd.DataFrame(scores, index=ids.to_numpy()).reindex(imageset.index["image_id"]).to_dict("series")
 
 
+def look_at_table(path: Path, vocabulary: Vocabulary) -> str:
+    """Reads a table of the user's before there is an image set, and says what it holds.
+
+    Raises:
+        UserError: it can't be read, measures no concept, or holds a score that is none.
+    """
+    table = _known_columns(_read(path), path, vocabulary)
+    for name in table.columns.drop("image_id"):
+        _scores(table[name], path)
+    return f"{len(table):,} rows measure {table.shape[1] - 1} concepts"
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     """All as text: an id or a value is read by us, so that a wrong one can be named with its row.
 

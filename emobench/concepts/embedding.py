@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from emobench.concepts.clip import ClipModel
+from emobench.failures import naming
 from emobench.files import new_array
 from emobench.progress import progress
 
@@ -42,7 +43,8 @@ def embed_all(clip: ClipModel, images: np.ndarray, batch_size: int, work: Path) 
             bar.update(len(stored[part]))
             if number % SAVED == 0:
                 stored.flush()
-                note.write_text(str(start + batch_size))
+                with naming(note):
+                    note.write_text(str(start + batch_size))
     stored.flush()
     return path
 

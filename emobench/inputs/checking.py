@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emobench.concepts.annotations import look_at_table
 from emobench.edits.contract import contract_in_words
 from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
@@ -207,6 +208,8 @@ def _tried_concepts(params: Params, root: Path, raw: RawImages) -> list[str]:
     vocabulary = vocabulary_of(names, raw.classes)
     said = []
     there = replace(params.annotate, input=str(root / params.annotate.input))
+    if there.source == "file" and Path(there.input).is_file():
+        said.append(f"annotations: {look_at_table(Path(there.input), vocabulary)}")
     taught = {*raw.classes, *annotated(there)} if params.clip.source == "train" else None
     for name in params.concept_sets:
         concepts = vocabulary.concepts(set_label(name))

@@ -42,7 +42,7 @@ class Trainer:
             lr=params.max_lr,
             momentum=params.momentum,
             weight_decay=params.weight_decay,
-            nesterov=True,
+            nesterov=params.momentum > 0,  # which needs one
         )
         # A last batch of one image would break BatchNorm: incomplete batches are dropped, the order changes each epoch.
         self.steps = max(1, len(train.rows) // params.batch_size)

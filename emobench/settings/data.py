@@ -23,7 +23,7 @@ class Drawn:
     val: Annotated[Int, count(1, 10**7)]
     test: Annotated[Int, count(1, 10**7)]
     label_noise: Annotated[Float, within(0, 1)]
-    shortcut: Str
+    shortcut: Literal["", "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 
 
 @settings

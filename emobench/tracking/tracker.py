@@ -36,11 +36,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from emobench.errors import UserError
 from emobench.progress import progress
+from emobench.tracking.doubles import FINISHED, PARENT, forget, furthest, nested_runs, remove_artifacts
 from emobench.tracking.overview import NOTE, PAGE, experiment_tags
 from emobench.tracking.runs import OWN, RunRecord
 
-PARENT = "mlflow.parentRunId"
-FINISHED = "FINISHED"
 THREADS = 8
 """How many runs are logged at once to a server; to SQLite one: it has one writer, others wait longer than they work."""
 
@@ -71,14 +70,17 @@ def store_uri(start: Path) -> str:
     return f"sqlite:///{root / 'mlflow.db'}"
 
 
-def log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Logs the tables that a run lacks; MLflow appends to one that is there, which an interrupted logging left."""
-    present = {item.path for item in client.list_artifacts(run_id, "tables")}
+def log_tables(client: MlflowClient, uri: str, run: Run, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Logs tables anew: MLflow appends to one that is there, which an interrupted logging left, maybe torn."""
+    left = client.list_artifacts(run.info.run_id, "tables")
+    for item in left:
+        remove_artifacts(uri, run, item.path)
+    present = {item.path for item in client.list_artifacts(run.info.run_id, "tables")} if left else set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow asks pandas for columns of type object, which get strings too
         for name, table in tables.items():
             if f"tables/{name}.json" not in present:
-                client.log_table(run_id, table, f"tables/{name}.json")
+                client.log_table(run.info.run_id, table, f"tables/{name}.json")
 
 
 @contextmanager
@@ -129,27 +131,16 @@ class Tracker:
             [InputTag("mlflow.data.context", "evaluation")],
         )
 
-    def runs(self, **tags: str) -> list[Run]:
-        """The runs that carry these tags, all pages of them."""
-        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found: list[Run] = []
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=token)
-            found += page
-            if not (token := page.token):
-                return found
-
     def log(self, parent: RunRecord, children: Iterable[RunRecord], content: str) -> dict[str, Any]:
         """Logs what the store lacks of a benchmark.
 
         Returns:
             The ids: experiment, content, parent, and runs (by key).
         """
-        found = self._logged(parent, content)
+        found = furthest(self.client, self.experiment, self._benchmarks(parent.kind, content))
         hashes = json.dumps({"content": content, **parent.hashes})
         run = found or self._start(parent, {"hashes": hashes}, int(time.time() * 1000))
-        there = self.runs(**{PARENT: run.info.run_id}) if found else []
+        there = nested_runs(self.client, self.experiment, run.info.run_id) if found else []
         # Of two of one key the finished one stays.
         there.sort(key=lambda child: child.info.status == FINISHED)
         nested = {child.data.tags["key"]: child for child in there}
@@ -170,27 +161,25 @@ class Tracker:
 
         records = list(children)
         ids = dict(zip((record.key for record in records), self._each(child, records), strict=True))
-        self._forget_doubles(run, content, set(ids.values()))
+        self._forget_doubles(parent, run, content, set(ids.values()))
         if run.info.status != FINISHED:
-            log_tables(self.client, run.info.run_id, parent.tables)
+            log_tables(self.client, self.uri, run, parent.tables)
             self._finish(parent, run, page)
         return {"experiment": self.experiment, "content": content, "parent": run.info.run_id, "runs": ids}
 
-    def _logged(self, parent: RunRecord, content: str) -> Run | None:
-        """The run of a benchmark whose results have this digest."""
-        query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{parent.kind}'"
-        return next(iter(self.client.search_runs([self.experiment], query, max_results=1)), None)
+    def _benchmarks(self, kind: str, content: str) -> list[Run]:
+        """The runs of a benchmark whose results have this digest: one, or more that a server made unasked."""
+        query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{kind}'"
+        return list(self.client.search_runs([self.experiment], query))
 
-    def _forget_doubles(self, parent: Run, content: str, children: set[str]) -> None:
-        """Deletes runs that a server made without being able to say so: asked again, it made others."""
+    def _forget_doubles(self, parent: RunRecord, run: Run, content: str, wanted: set[str]) -> None:
+        """Deletes what a server made twice; of SQLite an answer is never lost."""
         if self.uri.startswith("sqlite:"):
             return
-        wanted = children | {parent.info.run_id}
-        query = f"tags.hashes LIKE '%{content}%' and tags.kind = '{parent.data.tags['kind']}'"
-        parents = self.client.search_runs([self.experiment], query)
-        for run in [*self.runs(**{PARENT: parent.info.run_id}), *parents]:
-            if run.info.run_id not in wanted and run.info.status != FINISHED:
-                self.client.delete_run(run.info.run_id)
+        found = [*nested_runs(self.client, self.experiment, run.info.run_id), *self._benchmarks(parent.kind, content)]
+        wanted = wanted | {run.info.run_id}
+        doubles = [one for one in found if one.info.run_id not in wanted and one.info.status != FINISHED]
+        forget(self.client, self.uri, doubles)
 
     def _each(self, log: Callable[[tuple[int, RunRecord]], str], records: list[RunRecord]) -> Iterator[str]:
         """The run of each record (its place from 1, itself), by several threads. After an error none is begun."""

@@ -175,6 +175,14 @@ def test_torn_files_are_named(tmp_path, damage) -> None:
     (tmp_path / "b" / "reports" / "demo" / "compare.json").write_text("[]")
     with pytest.raises(UserError, match="compare.json of benchmark demo is not valid JSON"):
         differ(good, bad)
+    for content, words in {"": "is not valid JSON", "{}": "holds nothing"}.items():
+        (tmp_path / "b" / "reports" / "demo" / "compare.json").write_text(content)
+        for sides in ((good, bad), (bad, good)):
+            with pytest.raises(UserError, match=f"compare.json of benchmark demo {words}"):
+                differ(*sides)
+    (tmp_path / "b" / "reports" / "demo" / "compare.json").write_text("5")
+    with pytest.raises(UserError, match="compare.json of benchmark demo is not valid JSON"):
+        differ(good, bad)
 
 
 def test_the_forms_say_the_same(tmp_path) -> None:

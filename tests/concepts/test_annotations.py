@@ -4,7 +4,7 @@ import pytest
 
 from emobench.concepts import annotations
 from emobench.concepts.annotations import EXPRESSIONS as CONCEPTS
-from emobench.concepts.annotations import annotate
+from emobench.concepts.annotations import annotate, look_at_table
 from emobench.errors import UserError
 from emobench.faces.card import describe
 from emobench.faces.imageset import ImageSet
@@ -196,3 +196,20 @@ def test_a_smoke_run_takes_its_own_images_of_the_whole_table(imageset, tmp_path)
     limited = ImageSet(imageset.images, index, card)
     table = from_csv(limited, tmp_path, "image_id,smile\nc/9.png,1\na/2.png,0.5\n")
     np.testing.assert_array_equal(table["smile"], [np.nan, 0.5, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no readable csv table"),
+        ("image_id,smile\na,0.5\nb,50\n", "row 2: smile is '50'"),
+        ("smile\n1\n", "image_id"),
+    ],
+)
+def test_a_table_is_looked_at_before_there_are_images(tmp_path, text, message):
+    path = tmp_path / "scores.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        look_at_table(path, BUILT_IN)
+    path.write_text("image_id,smile,frown\na,0.5,\n")
+    assert look_at_table(path, BUILT_IN) == "1 rows measure 2 concepts"

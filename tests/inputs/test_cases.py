@@ -223,8 +223,11 @@ def test_numbers_as_dvc_writes_them(tmp_path):
     changed = text.replace("weight_decay: 0.0005", "weight_decay: 1e-05").replace("draws: 10000", "draws: 1e3")
     params = read_params(changed, "params.yaml")
     assert (params.network.train.weight_decay, params.compare.bootstrap_draws) == (1e-5, 1000)
-    with pytest.raises(UserError, match="seed is 010, which some readers of YAML take for an octal number"):
-        read_params(text.replace("seed: 0", "seed: 010"), "params.yaml")
+    for changed in (text.replace("seed: 0", "seed: 010"), text.replace("taus: [-1.0", "taus: [-01")):
+        with pytest.raises(
+            UserError, match=r"line \d+: .* has -?0\d+, which some readers of YAML take for an octal number"
+        ):
+            read_params(changed, "params.yaml")
 
 
 def test_the_ui_of_a_server_is_the_servers_own(monkeypatch):

@@ -11,7 +11,7 @@ from emobench.errors import UserError
 from emobench.faces.sources import source_images
 from emobench.faces.synthetic.faces import synthesize
 from emobench.faces.synthetic.shortcut import CORNER, MARKED, draw_marks, mark_pixels, with_shortcut
-from emobench.params import load_params
+from emobench.params import load_params, read_params
 from emobench.vocabulary import MARK, concept_set
 from emobench.vocabulary.class_names import BASIC
 
@@ -54,9 +54,9 @@ def test_params_ask_for_it() -> None:
     assert MARK not in truth
     marked, truth = source_images(data("shortcut.yaml"), 0)
     assert {marked.classes[label] for label in marked.labels[:60][truth[MARK][:60] > 0]} == {"fear"}
-    asked = dataclasses.replace(data("demo.yaml").synthetic, shortcut="scared")
-    with pytest.raises(UserError, match="unknown class in data.synthetic.shortcut: 'scared'; known: angry"):
-        source_images(dataclasses.replace(data("demo.yaml"), synthetic=asked), 0)
+    text = (PRESETS / "shortcut.yaml").read_text().replace("shortcut: fear", "shortcut: scared")
+    with pytest.raises(UserError, match="unknown value for data.synthetic.shortcut: 'scared'; known: '', angry"):
+        read_params(text, "params.yaml")
 
 
 def test_the_preset_has_a_concept_for_it() -> None:
