@@ -142,7 +142,7 @@ def test_a_stage_imports_only_the_heavy_packages_it_surely_needs() -> None:
     adds = {
         "prepare": [],
         "annotate": [],
-        "network": ["scipy.stats", "torch"],
+        "network": ["torch"],
         "record": [],
         "dissect": ["numba"],
         "edit": [],
