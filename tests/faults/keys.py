@@ -15,6 +15,8 @@ HOSTILE = (
 )  # fmt: skip
 """As they stand in the file."""
 GIB = 2**30
+MOST_STAGES = 3
+"""That are run after a change that `validate` takes."""
 
 
 def hostile(path: Path) -> Iterator[tuple[str, str]]:
@@ -66,7 +68,10 @@ def stages_of(place: str, benchmark: str) -> list[str]:
     own = ("prepare", "annotate", "network", "clip", "embed")
     if place in ("name", "seed"):
         return names[:1]
-    return [name for name in names if name != "track" and (benchmark == "tiny" or name in own)][:3]
+    names = [name for name in names if name != "track" and (benchmark == "tiny" or name in own)]
+    # What lies between reads no key, but what the first stage made of it.
+    whole = list(stages)[list(stages).index(names[0]) : list(stages).index(names[-1]) + 1] if names else []
+    return (whole if len(whole) <= MOST_STAGES else names)[:MOST_STAGES]
 
 
 def bounded() -> None:
