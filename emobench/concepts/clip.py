@@ -204,12 +204,13 @@ def save_clip(folder: Path, clip: ClipModel) -> None:
         (folder / name).write_bytes(content)
 
 
-def load_clip(folder: Path, device: str = "cpu") -> ClipModel:
+def load_clip(folder: Path | str, device: str = "cpu") -> ClipModel:
     """Loads what ``save_clip`` wrote.
 
     Raises:
         UserError: a file is missing or not of its form, or the weights don't fit the config.
     """
+    folder = Path(folder)
     for name in (CONFIG, WEIGHTS, ORIGIN):
         if not (folder / name).is_file():
             raise UserError(f"no {folder / name}; run the stage 'clip' first (dvc repro clip)")
