@@ -227,13 +227,9 @@ def load_clip(folder: Path | str, device: str = "cpu") -> ClipModel:
 
 
 def ready(
-    model: torch.nn.Module,
-    config: Mapping[str, Any],
-    preprocess: Mapping[str, Any],
-    origin: Origin,
-    device: str,
+    model: torch.nn.Module, config: Mapping[str, Any], preprocess: Mapping[str, Any], origin: Origin, device: str,
     folder: Path | None = None,
-) -> ClipModel:
+) -> ClipModel:  # fmt: skip
     """Wraps a model for embedding, in evaluation mode, with its tokenizer, whose own files lie in ``folder``."""
     tokenizer = tokenizer_of(config["text_cfg"], folder)
     model = model.eval().to(device).to(memory_format=torch.channels_last)

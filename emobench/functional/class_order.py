@@ -55,7 +55,8 @@ def best_class_order(logits: Tensor, labels: Tensor) -> ClassOrder:
     order = places[np.argsort(outputs)]
     moved = order != given
     gains, losses = (int(table[where, given][moved].sum()) for where in (order, given))
-    chance = math.lgamma(classes + 1) + float(np.log(upper_tail(gains, gains + losses, 0.5)))
+    luck = float(upper_tail(gains, gains + losses, 0.5))
+    chance = math.lgamma(classes + 1) + math.log(luck) if luck else -math.inf
     return ClassOrder(
         tuple(order.tolist()),
         *_agreement(table[order], by_luck[order]),

@@ -22,7 +22,7 @@ def small(**origin):
 def test_a_saved_clip_comes_back_the_same_and_open_clip_reads_it_too(tmp_path):
     clip = small(concepts=["smile"], unmeasured=["tearful eyes"], saw_labels=True)
     save_clip(tmp_path, clip)
-    loaded = load_clip(tmp_path)
+    loaded = load_clip(str(tmp_path))
     assert loaded.origin == clip.origin
     assert dict(loaded.preprocess) == dict(clip.preprocess)
     np.testing.assert_array_equal(loaded.embed_images(IMAGES), clip.embed_images(IMAGES))
