@@ -185,6 +185,14 @@ def test_torn_files_are_named(tmp_path, damage) -> None:
         differ(good, bad)
 
 
+def test_results_that_are_gone_before_or_after_pass_no_gate(tmp_path) -> None:
+    whole, gone = write(tmp_path / "a", FEW), write(tmp_path / "b", FEW)
+    (tmp_path / "b" / "reports" / "demo" / "network.json").unlink()
+    for sides in ((gone, whole), (whole, gone)):
+        with pytest.raises(UserError, match=r"b/reports/demo holds no results; expected network.json in it"):
+            differ(*sides)
+
+
 def test_the_forms_say_the_same(tmp_path) -> None:
     found = differ(write(tmp_path / "a", FEW), write(tmp_path / "b", MANY))
     read = json.loads(found.text("json"))
