@@ -12,7 +12,7 @@ import platform
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,10 +82,18 @@ def _cpu_seconds() -> float:
     """User and system seconds of this process, of all that it started and that have ended, and of those that run."""
     import psutil
 
-    total = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    for child in psutil.Process().children(recursive=True):
+    own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own + _total(psutil.Process().children(recursive=True), lambda child: sum(child.cpu_times()[:4]))
+
+
+def _total(processes: Iterable[Any], measure: Callable[[Any], float]) -> float:
+    """The sum of a measure over processes; what is gone counts nothing."""
+    import psutil
+
+    total = 0.0
+    for process in processes:
         with suppress(psutil.Error):
-            total += sum(child.cpu_times()[:4])
+            total += measure(process)
     return total
 
 
@@ -94,16 +102,16 @@ def _watched() -> Iterator[list[int]]:
     """Looks at the memory of all processes from time to time: a list that gets the most bytes seen at once."""
     import psutil
 
-    me, most, own, done = psutil.Process(), [0], 0, threading.Event()
+    me, most, own, done = psutil.Process(), [0], 0.0, threading.Event()
 
     def watch() -> None:
         nonlocal own
         while not done.wait(LOOK_SECONDS):
             if children := me.children(recursive=True):
                 # What is shared takes the kernel long to count: only when what is not has grown.
-                rough = sum(map(_own_bytes, [me, *children]))
+                rough = _total([me, *children], _own_bytes)
                 if rough > own:
-                    most[0], own = max(most[0], sum(map(_bytes, [me, *children]))), rough
+                    most[0], own = max(most[0], int(_total([me, *children], _bytes))), rough
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -115,25 +123,15 @@ def _watched() -> Iterator[list[int]]:
 
 
 def _own_bytes(process: Any) -> int:
-    """Memory of a process that it shares with none, roughly; 0 if it is gone."""
-    import psutil
-
-    try:
-        found = process.memory_info()
-        return found.rss - getattr(found, "shared", 0)
-    except psutil.Error:
-        return 0
+    """Memory of a process that it shares with none, roughly."""
+    found = process.memory_info()
+    return found.rss - getattr(found, "shared", 0)
 
 
 def _bytes(process: Any) -> int:
-    """Memory of a process, with its part of what it shares; 0 if it is gone."""
-    import psutil
-
-    try:
-        found = process.memory_full_info()
-        return getattr(found, "pss", found.rss)
-    except psutil.Error:
-        return 0
+    """Memory of a process, with its part of what it shares."""
+    found = process.memory_full_info()
+    return getattr(found, "pss", found.rss)
 
 
 def latest(layout: Layout) -> list[dict[str, Any]]:

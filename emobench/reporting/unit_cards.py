@@ -82,9 +82,9 @@ def unit_cards(results: Results, *, pixels: bool) -> dict[str, Any]:
 def _known(results: Results, descriptions: pd.Series) -> str:
     """Drawn or measured, where the images' annotations have all that the cards say; else nothing."""
     values = results.annotations.reindex(columns=descriptions.unique())
-    return (
-        ("drawn" if results.params.annotate.source == "truth" else "measured") if values.notna().all(axis=None) else ""
-    )
+    if values.isna().any(axis=None):
+        return ""
+    return "drawn" if results.params.annotate.source == "truth" else "measured"
 
 
 def _shown(concept: pd.Series, images: np.ndarray) -> str:
