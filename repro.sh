@@ -10,11 +10,14 @@ else
   git update-index --no-skip-worktree dvc.lock
 fi 2>/dev/null || true
 # -s: only these stages; two commands that both look at what comes before would lock each other out.
-branch() { dvc repro -s "$@" 2>&1 | sed -u "s/^/$1, $2: /" || echo "$1, $2: goes on below"; }
+branch() {
+  local stages="$*"
+  dvc repro -s "$@" 2>&1 | sed -u "s/^/${stages// /, }: /" || echo "${stages// /, }: goes on below"
+}
 if grep -qx "name: demo" params.yaml && [ ! -e artifacts/demo ]; then
-  dvc repro annotate
+  dvc repro prepare
   branch network record &
-  branch clip embed
+  branch annotate clip embed
   wait
 fi
 dvc repro

@@ -32,7 +32,8 @@ TABLE = {
     "ended": "ended (UTC)",
 }
 """Columns of the table for people, and what it calls them."""
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, GROWN = 0.5, 0.02
+"""Seconds between looks at the memory of several processes; by what share it must have grown to be counted exactly."""
 
 
 @contextmanager
@@ -108,9 +109,9 @@ def _watched() -> Iterator[list[int]]:
         nonlocal own
         while not done.wait(LOOK_SECONDS):
             if children := me.children(recursive=True):
-                # What is shared takes the kernel long to count: only when what is not has grown.
+                # What is shared takes the kernel long to count: only when what is not has grown by more than a little.
                 rough = _total([me, *children], _own_bytes)
-                if rough > own:
+                if rough > own * (1 + GROWN):
                     most[0], own = max(most[0], int(_total([me, *children], _bytes))), rough
 
     watcher = threading.Thread(target=watch, daemon=True)

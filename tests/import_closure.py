@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUMBING = {
-    "cli", "costs", "device", "errors", "failures", "files", "layout", "own_code", "params", "progress", "quantities",
-    "registry", "revisions", "schema", "seen", "stored", "stored_tables", "weights",
+    "cli", "cores", "costs", "device", "errors", "failures", "files", "forked", "layout", "own_code", "params",
+    "progress", "quantities", "registry", "revisions", "schema", "seen", "stored", "stored_tables", "weights",
 }  # fmt: skip
 """Modules that carry no method: params.yaml's values are dependencies of their own, the rest moves bytes."""
 DATA_FILES = {

@@ -28,6 +28,7 @@ FLOORS = [
         "errors",
         "failures",
         "files",
+        "forked",
         "layout",
         "own_code",
         "params",

@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from PIL import Image
 
 from emobench.errors import UserError
 from emobench.files import write_array
+from emobench.forked import end_with_parent
 from emobench.progress import progress
 
 POINTS = 478
@@ -104,13 +104,7 @@ def _in_processes(function: Callable[..., Any], jobs: list[tuple[Any, ...]], wor
 def _start_worker() -> None:
     """Closes the way out, and has the process end with its parent, which may be killed without a word."""
     os.environ.update(https_proxy=CLOSED_PORT, HTTPS_PROXY=CLOSED_PORT, no_proxy="", NO_PROXY="")
-
-    def follow_parent() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+    end_with_parent()
 
 
 def _find_chunk(images: np.ndarray, model: Path, path: Path) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from emobench.concepts.scores import ConceptScores
+from emobench.cores import one_a_core
 from emobench.dissection.network import Tables
 from emobench.faces.imageset import ImageSet
 from emobench.functional.faithfulness import description_auroc
@@ -50,9 +51,13 @@ def evidence(
         rows = imageset.evaluation_rows()["val_test"]
         held = HeldOut(annotations, imageset.digest(), rows[imageset.kept[rows]])
         tested = [name for name in recorded if name != card.output_layer][-LAYERS_TESTED:]
-        for network, table in units.items():
+
+        def of(network: str) -> dict[str, dict[str, float]]:
+            table = units[network]
             chosen = table[(table.concept_set == edit.concept_set) & (table.similarity_fn == edit.similarity_fn)]
-            result[network] = description_evidence(chosen, held, recordings[network], tested, seed=seed)
+            return description_evidence(chosen, held, recordings[network], tested, seed=seed)
+
+        result |= zip(units, one_a_core(of, list(units), torch.device("cpu")), strict=True)
     return result
 
 

@@ -87,16 +87,16 @@ def verdicts(configs: pd.DataFrame, predictions: Predictions, compare: Compare, 
         return _judged(measured, predictions, members, images, edit, options)
 
     present = [images for images in PROTOCOLS if len(members) and len(predictions.positions[images])]
-    tables = one_a_core(judged, present, torch.device("cpu"))
-    if not tables:
+    order = sorted(present, key=lambda images: -len(predictions.positions[images]))  # what is left at the end is short
+    tables = dict(zip(order, one_a_core(judged, order, torch.device("cpu")), strict=True))
+    if not present:
         raise UserError("no edit can be judged: every configuration is degenerate; expected other edit.taus")
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([tables[images] for images in present], ignore_index=True)
 
 
 def no_verdicts() -> pd.DataFrame:
     """The table where no edit was asked for: no rows, and the columns that readers need."""
-    words = {"verdict", "why"}
-    types = {name: "str" if name in words or name in KEY else float for name in (*KEY, *JUDGED)}
+    types = {name: "str" if name in ("verdict", "why", *KEY) else float for name in (*KEY, *JUDGED)}
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
 

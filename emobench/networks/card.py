@@ -79,6 +79,7 @@ class NetworkCard:
         outputs: names of what the model itself puts out, in its order, if that is not ``classes``; empty if it is.
         recorded: names of the layers that params chose, in the order of computation; empty stands for all.
         whole: why the network has no graph, so that all of it runs for every edit; empty if it has one.
+        hooked: whether hooks on its modules see what all layers put out, so that recording needs no graph.
     """
 
     architecture: str
@@ -93,6 +94,7 @@ class NetworkCard:
     outputs: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
     whole: str = ""
+    hooked: bool = False
 
     @property
     def output_layer(self) -> str | None:

@@ -37,7 +37,7 @@ def record_arrays(
         return
     network.channels_last()
     generator = torch.Generator().manual_seed(seed)
-    recorder = Recorder(network.model, list(outputs), network.inputs(images[rows[:2]]), pool, tokens)
+    recorder = Recorder(network, list(outputs), network.inputs(images[rows[:2]]), pool, tokens)
     for start in progress(range(0, len(rows), batch_size), desc="record", unit="batch"):
         inputs = network.inputs(images[rows[start : start + batch_size]])
         if noise:

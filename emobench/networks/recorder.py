@@ -30,7 +30,7 @@ class Recorder:
     """``recorder(inputs)`` gives logits and layer -> (images, units).
 
     Args:
-        model: in evaluation mode; or a Network.
+        model: in evaluation mode; or a Network, whose card may save a look at its graph.
         layers: names, as ``unit_layers`` has them.
         example: what the network takes, at least one image.
         pool: ``avg`` or ``max`` over space; ``max`` over tokens too, ``avg`` as ``tokens`` says.
@@ -53,7 +53,8 @@ class Recorder:
             raise unknown_name("pool", pool, POOLS)
         if tokens not in TOKENS:
             raise unknown_name("tokens", tokens, TOKENS)
-        cards = {card.name: card for card in unit_layers(self._model, example)}
+        hooked = model.layers if isinstance(model, Network) and model.card.hooked else ()
+        cards = {card.name: card for card in hooked or unit_layers(self._model, example)}
         for layer in layers:
             if layer not in cards:
                 raise unknown_name("layer", layer, cards)
@@ -62,6 +63,8 @@ class Recorder:
         self._cards = {layer: cards[layer] for layer in layers}
         self._program: Program | None = None
         self._axes: list[int | str] = []
+        if hooked:
+            return
         try:
             program = capture(self._model, example)
         except ExportError:
@@ -74,6 +77,11 @@ class Recorder:
         plain: list[int | str] = [axis for axis in axes if axis is not None]
         self._axes = plain if len(plain) == len(axes) else self._unfolded(seen, example, axes)
         self._program = None if self._by_modules(example) else seen
+
+    @property
+    def hooked(self) -> bool:
+        """Whether hooks on modules record, and not the graph."""
+        return self._program is None
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -161,6 +169,14 @@ class Recorder:
             else:
                 found.append(axis)
         return found
+
+
+def seen_by_hooks(model: nn.Module, layers: Sequence[str], example: Tensor) -> bool:
+    """Whether hooks on modules see all that these layers put out."""
+    try:
+        return bool(layers) and Recorder(model, layers, example).hooked
+    except UserError:
+        return False
 
 
 def _with_outputs(program: Program, sites: Sequence[str]) -> Program:

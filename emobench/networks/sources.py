@@ -20,6 +20,7 @@ from emobench.networks.graph import ExportError, answer, answers_alike, capture
 from emobench.networks.layers import unit_layers
 from emobench.networks.network import Network
 from emobench.networks.ranges import check_weights_alone
+from emobench.networks.recorder import seen_by_hooks
 from emobench.networks.transform import input_card
 from emobench.settings.network import file_of
 from emobench.weights import differences, fitted_state, read_state
@@ -163,14 +164,16 @@ def _looked_at(model: nn.Module, card: InputCard, classes: tuple[str, ...], fact
         whole = ""
     except ExportError as error:
         whole = str(error)
+    layers = tuple(unit_layers(model, example))
     found = NetworkCard(
         **facts,
         weights=state_digest(model.state_dict()),
         input=card,
         classes=classes,
         agrees=answers_alike(model, example),
-        layers=tuple(unit_layers(model, example)),
+        layers=layers,
         whole=whole,
+        hooked=seen_by_hooks(model, [layer.name for layer in layers], example),
     )
     return Network(model, found)
 

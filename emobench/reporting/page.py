@@ -12,7 +12,7 @@ from emobench import __version__
 from emobench.edits.contract import contract_in_words
 from emobench.reporting import about, concept_tables, edit_tables, layer_tables, tables
 from emobench.reporting import page_tables as views
-from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Picture
+from emobench.reporting.figures.style import FONTS, GRID, INK, MUTED, PAPER, SERIES, Drawn, Picture
 from emobench.reporting.results import Results
 from emobench.reporting.summary import answer
 from emobench.reporting.text import rendered
@@ -36,7 +36,7 @@ class Section:
     tables: list[views.Table] = field(default_factory=list)
 
 
-def render_page(results: Results, pictures: Iterable[Picture], *, pixels: bool, beside: str = "") -> str:
+def render_page(results: Results, pictures: Iterable[Picture | Drawn], *, pixels: bool, beside: str = "") -> str:
     """The whole page as HTML.
 
     Args:
@@ -172,7 +172,7 @@ def unmeasured_note(results: Results) -> str:
     return f"Not measured on these images, so not checked against anything: {', '.join(results.unmeasured)}."
 
 
-def inline_svg(picture: Picture) -> Markup:
+def inline_svg(picture: Picture | Drawn) -> Markup:
     """A figure to stand inside the page: its ids are its own, its colours and its font the page's."""
     svg = picture.svg
     svg = svg[svg.index("<svg") :]

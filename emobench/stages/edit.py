@@ -15,14 +15,21 @@ from emobench.layout import Layout
 from emobench.networks.sources import load_network, save_weights
 from emobench.params import Params
 from emobench.stored_tables import read_table
+from emobench.sweeps.runs import workers_ready
 from emobench.vocabulary.card import load_vocabulary
 
 
 def run(params: Params, layout: Layout) -> None:
     """Writes the configurations with metrics and predictions, unit effects, what was searched, and the best on val."""
+    device, edit = pick_device(params.device), params.edit
+    with workers_ready(edit.jobs if device == "cpu" and edit.asked and not edit.scheduler else 1):
+        _run(params, layout, device)
+
+
+def _run(params: Params, layout: Layout, device: str) -> None:
     imageset, edit = load_imageset(layout.data), params.edit
     seal(params, layout, imageset)
-    network = load_network(layout.models / "network").to(pick_device(params.device))
+    network = load_network(layout.models / "network").to(device)
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
     made = {"images": imageset.digest(), "network": network.card.weights}
     layers, units = (read_table(layout.artifacts / f"{name}.parquet", made_from=made) for name in ("layers", "units"))

@@ -1,6 +1,9 @@
 """Stage report: the tables, the figures and the pages that people read."""
 
+import importlib
+
 from emobench.files import replacing, write_csv, write_json
+from emobench.forked import forked
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.progress import progress
@@ -13,6 +16,7 @@ from emobench.reporting.figures import edits as edit_figures
 from emobench.reporting.figures import evidence as evidence_figures
 from emobench.reporting.figures import network as network_figures
 from emobench.reporting.figures import power as power_figures
+from emobench.reporting.figures.style import Drawn
 from emobench.reporting.headlines import headlines
 from emobench.reporting.page import render_page
 from emobench.reporting.published import published_replay
@@ -27,6 +31,10 @@ GIVEN = (
 """What is noted for the stage that logs it."""
 
 
+PARTS = (figures, concept_figures, evidence_figures)
+EDIT_PARTS = (edit_figures, control_figures, power_figures)
+
+
 def run(params: Params, layout: Layout) -> None:
     """Writes small tables, figures and pages under reports/, and the pages with top images under artifacts/.
 
@@ -34,13 +42,13 @@ def run(params: Params, layout: Layout) -> None:
     """
     check_noted(layout, ("embed", "record", "dissect", "compare"))
     results = Results(params, layout)
-    parts = [figures, concept_figures, evidence_figures]
-    parts += [edit_figures, control_figures, power_figures] if params.edit.asked else []
-    parts.append(network_figures)
-    drawings = (picture for part in parts for picture in part.draw(results))
-    pictures = list(progress(drawings, desc="draw figures", unit="figure"))
-    shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()}
-    shown |= atlas_files(results, results.profiles, results.effects, pixels=not results.private)
+    parts = [*PARTS, *(EDIT_PARTS if params.edit.asked else []), network_figures]
+    with forked(results, len(parts)) as do:
+        drawings = do(_draw, [part.__name__ for part in parts])
+        # Meanwhile, where figures are drawn beside.
+        atlas = atlas_files(results, results.profiles, results.effects, pixels=not results.private)
+        pictures = [picture for drawn in progress(drawings, total=len(parts), desc="draw figures") for picture in drawn]
+    shown = {"index.html": render_page(results, pictures, pixels=not results.private).encode()} | atlas
     beside = f"../../../reports/{params.name}/"
     private = {"index.html": render_page(results, pictures, pixels=True, beside=beside).encode()}
     private |= atlas_files(results, results.profiles, results.effects, pixels=True)
@@ -66,3 +74,8 @@ def run(params: Params, layout: Layout) -> None:
             temporary.write_bytes(content)
     write_json(layout.reports / "metrics.json", headlines(results))
     note(layout, "report", GIVEN)
+
+
+def _draw(results: Results, part: str) -> list[Drawn]:
+    """The figures of one module."""
+    return [picture.drawn() for picture in importlib.import_module(part).draw(results)]

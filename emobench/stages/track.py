@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from emobench.files import write_json
+from emobench.forked import forked
 from emobench.layout import Layout
 from emobench.params import Params
 from emobench.reporting import tables
@@ -15,6 +16,7 @@ from emobench.tracking import tracker as log
 from emobench.tracking.benchmark_run import benchmark_record, settings_of
 from emobench.tracking.origin import content_digest, git_tags, lock_digest
 from emobench.tracking.overview import benchmark_note
+from emobench.tracking.pictures import drawn_beside
 from emobench.tracking.runs import RunRecord, run_records
 from emobench.tracking.turns import one_at_a_time
 
@@ -32,11 +34,13 @@ def run(params: Params, layout: Layout) -> None:
     # Several benchmark runs of one experiment are told apart by the digest, what came of them next.
     parent = dataclasses.replace(parent, name=f"benchmark {content[:7]} {parent.tags.get('verdict', '')}".strip())
     uri = log.store_uri(layout.root)
-    with tempfile.TemporaryDirectory() as folder:
+    # One process beside: SQLite's store has one writer, so that only the pictures can be made meanwhile.
+    beside = 2 if any(record.pictures for record in records) else 0
+    with forked(records, beside) as do, tempfile.TemporaryDirectory() as folder:
         networks = model_registry.entries(results, Path(folder))
         with log.clear_errors(uri), one_at_a_time(uri):
             tracker = log.Tracker(uri, params.name, dataset)
-            logged = tracker.log(parent, records, content)
+            logged = tracker.log(parent, drawn_beside(records, do), content)
             versions = model_registry.register(
                 tracker.client, tracker.experiment, params.name, networks, logged["runs"]
             )

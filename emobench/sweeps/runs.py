@@ -1,16 +1,19 @@
 """Running the tasks of a sweep on this machine, within a bound of memory, and keeping what is done."""
 
 import hashlib
+import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -94,6 +97,26 @@ def in_processes(question: Question, tasks: list[Task], memory: Memory, jobs: in
         yield from _through_joblib(question.to_send(), tasks, at_once, "loky")
     except BrokenProcessPool as error:
         raise WorkerDiedError("a process was killed, or ran out of memory") from error
+
+
+@contextmanager
+def workers_ready(jobs: int) -> Iterator[None]:
+    """Has the processes of ``in_processes`` import what they need while this one prepares; at the end they end at once.
+
+    Left alone they start when the first sweep does, which then waits, and the interpreter's end waits for theirs.
+    """
+    if jobs < 2:
+        yield
+        return
+    started = Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", batch_size=1)(
+        delayed(importlib.import_module)(evaluate.__module__) for _ in range(jobs)
+    )
+    try:
+        yield
+    finally:
+        for _ in started:
+            pass
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def _through_joblib(question: Question, tasks: list[Task], at_once: int, backend: str) -> Done:

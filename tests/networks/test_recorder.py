@@ -3,8 +3,10 @@ import torch
 from networks_at_hand import Branching, network
 
 from emobench.errors import UserError
-from emobench.networks.recorder import Recorder
+from emobench.networks.layers import unit_layers
+from emobench.networks.recorder import Recorder, seen_by_hooks
 from emobench.networks.recording import recorded
+from emobench.networks.sources import build_network
 
 
 def outputs_of(model, name, inputs):
@@ -77,3 +79,26 @@ def test_what_there_is_not_is_refused():
         Recorder(model, ["mix"], inputs, "median")
     with pytest.raises(UserError, match="layer mix has no cls token"):
         Recorder(model, ["mix"], inputs, tokens="cls")
+
+
+def test_a_card_that_vouches_for_hooks_spares_the_graph(monkeypatch):
+    found = build_network("vggnet", {"width": 0.125}, classes=list("abcdefg"), seed=3)
+    inputs = torch.rand(3, 1, 40, 40)
+    names = [layer.name for layer in found.layers]
+    assert found.card.hooked
+    logits, units = Recorder(found.model, names, inputs)(inputs)
+    monkeypatch.setattr("emobench.networks.recorder.capture", lambda *args: pytest.fail("the graph was looked at"))
+    monkeypatch.setattr("emobench.networks.layers.capture", lambda *args: pytest.fail("the graph was looked at"))
+    recorder = Recorder(found, names, inputs)
+    again, spared = recorder(inputs)
+    assert recorder.hooked
+    assert torch.equal(again, logits)
+    assert all(torch.equal(spared[name], units[name]) for name in names)
+    with pytest.raises(UserError, match="unknown layer 'conv9'; known: conv1a"):
+        Recorder(found, ["conv9"], inputs)
+
+
+@pytest.mark.parametrize(("name", "hooked"), [("toy", True), ("torchvision vit", False), ("branching", True)])
+def test_whether_hooks_see_all(name, hooked):
+    model, inputs = network(name) if name != "branching" else (Branching().eval(), torch.rand(5, 3, 20, 20))
+    assert seen_by_hooks(model, [layer.name for layer in unit_layers(model, inputs)], inputs) is hooked

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from emobench.networks.vggnet import LAYERS
 from emobench.sweeps import runs as sweep_runs
 from emobench.sweeps import suffix, sweep
 from emobench.sweeps import tasks as sweep_tasks
-from emobench.sweeps.runs import Memory, WorkerDiedError, until_done
+from emobench.sweeps.runs import Memory, WorkerDiedError, until_done, workers_ready
 from emobench.sweeps.suffix import SuffixEvaluator
 from emobench.sweeps.sweep import sweep_logits, sweep_outcomes
 from emobench.sweeps.tasks import Question, costs_of, cut_up
@@ -310,3 +311,24 @@ def test_what_a_worker_raises_is_raised_here(network, small_tasks):
     drawn = draw(network)
     with pytest.raises(UserError, match="layer lin1 gives NaN"):
         sweep_outcomes(network, "lin1", memory_gib=1, **drawn | {"inputs": drawn["inputs"] * torch.nan})
+
+
+def test_processes_that_were_started_before_compute_and_are_gone_afterwards(network, small_tasks) -> None:
+    def processes() -> set[int]:
+        return set(get_reusable_executor(reuse=True)._processes)
+
+    given = [draw(network)[name] for name in ("inputs", "scales")]
+    get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+    with workers_ready(2):
+        started = processes()
+        logits = sweep_logits(network, "lin1", *given, memory_gib=2.0, jobs=2)
+        assert processes() == started
+        assert len(started) == 2
+    assert not any(Path(f"/proc/{process}").exists() for process in started)
+    assert torch.equal(logits, sweep_logits(network, "lin1", *given, memory_gib=2.0))
+
+
+def test_one_process_is_this_one(monkeypatch) -> None:
+    monkeypatch.setattr("emobench.sweeps.runs.Parallel", lambda **options: pytest.fail("a process was started"))
+    with workers_ready(1):
+        pass

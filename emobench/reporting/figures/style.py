@@ -82,6 +82,21 @@ class Picture:
             self.figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
         return data.getvalue()
 
+    def drawn(self) -> "Drawn":
+        """What a page shows of it."""
+        return Drawn(self.name, self.svg, self.caption, self.alt, self.wide)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as SVG, without the figure that it was drawn from: what another process hands over."""
+
+    name: str
+    svg: str
+    caption: str
+    alt: str
+    wide: bool
+
 
 def _rounded(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
