@@ -17,9 +17,10 @@ def units(
 ) -> None:  # fmt: skip
     """Tell which concepts the units of network B gained or lost against those of A.
 
-    A and B are benchmarks that were dissected here, or units.parquet files, of the same or of different networks: a
-    network and its retraining, say. Counted are the units that are significantly described by a concept (dissect.fdr),
-    the largest change first; p is Fisher's exact test of the two shares, corrected by Holm over the concepts.
+    A and B are benchmarks that were dissected here, or copies of their units.parquet, of the same or of different
+    networks: a network and its retraining, say. Counted are the units that are significantly described by a concept
+    (dissect.fdr), the largest change first; p is Fisher's exact test of the two shares, corrected by Holm over the
+    concepts.
     """
     from pathlib import Path
 

@@ -96,8 +96,10 @@ def in_words(contracts: list[dict[str, Any]], current: Contract | None = None) -
     if current is not None:
         agree = [one for one in contracts if not _against(one, current)]
         if not agree:
-            keys = _named(_against(last, current))
-            return f"{CHANGED} read: {keys} (contract {digest(last)[:SHOWN]}); a run reads it once more"
+            # The one that is most alike; of several the latest.
+            near = min(reversed(contracts), key=lambda one: len(_against(one, current)))
+            keys = _named(_against(near, current))
+            return f"{CHANGED} read: {keys} (contract {digest(near)[:SHOWN]}); a run reads it once more"
         last = agree[-1]
     if len(contracts) == 1:
         return f"{digest(last)[:SHOWN]}, unchanged since its test was first read"

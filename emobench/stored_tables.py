@@ -74,13 +74,14 @@ TABLES: dict[str, Table] = {
 """By the name of the file."""
 
 
-def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any:
+def read_table(path: Path, *, made_from: Mapping[str, str] | None = None, called: str = "") -> Any:
     """Reads a table of :data:`TABLES`, parquet or csv, and checks it.
 
     Args:
         path: the file; its stem says which table it is.
         made_from: digests of what it must have been made from (see emobench.files.write_parquet). A table that says
             nothing of one of them is believed.
+        called: which table it is, where the file's stem doesn't say.
 
     Returns:
         A pandas table.
@@ -90,7 +91,8 @@ def read_table(path: Path, *, made_from: Mapping[str, str] | None = None) -> Any
     """
     import pandas as pd
 
-    table, stage = TABLES[path.stem], TABLES[path.stem].stage
+    table = TABLES[called or path.stem]
+    stage = table.stage
     with reading(path, stage):
         frame = csv_frame(path) if path.suffix == ".csv" else pd.read_parquet(path, page_checksum_verification=True)
         noted, frame.attrs = frame.attrs.get(MARK, {}), {}

@@ -51,3 +51,10 @@ def test_words_for_a_first_look_and_for_later_ones() -> None:
     assert later.startswith(f"{CHANGED} read: params.edit.taus, params.new (")
     many = {f"params.{number}": number for number in range(9)}
     assert "params.5 and 3 more" in in_words([{}], many)
+
+
+def test_what_would_be_done_is_held_against_the_contract_that_is_most_alike() -> None:
+    far = {**dict.fromkeys(FIRST, 9), "params.seed": 5}
+    current = FIRST | {"params.seed": 7}
+    said = in_words([FIRST, far], current)
+    assert said == f"{CHANGED} read: params.seed (contract {digest(FIRST)[:12]}); a run reads it once more"

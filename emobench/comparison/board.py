@@ -10,6 +10,8 @@ WIDTH = 80
 GAP = "  "
 MARK = " *"
 NOTE = "* the paper's own edit"
+FOLDED = " +"
+FOLDED_NOTE = "+ of val and test together, by folds: not held against the baseline of test"
 HEADS = ("edit", "accuracy", "points", "p, Holm", "verdict")
 NARROWEST = 16
 Row = Mapping[str, Any]
@@ -26,7 +28,10 @@ def by_benchmark(rows: Sequence[Row], metric: str | None = None) -> str:
     for row in rows:
         groups.setdefault(row["benchmark"], []).append(row)
     parts = [f"{_heading(group)}\n{_table(group, metric)}" for group in groups.values()]
-    return "\n\n".join([*parts, *([NOTE] if any(map(_published, rows)) else [])])
+    notes = {NOTE: any(map(_published, rows)), FOLDED_NOTE: any(map(_folded, rows))}
+    return "\n\n".join(
+        [*parts, *(["\n".join(note for note, holds in notes.items() if holds)] if any(notes.values()) else [])]
+    )
 
 
 def as_latex(rows: Sequence[Row], metric: str | None = None) -> str:
@@ -74,7 +79,7 @@ def _cells(row: Row, metric: str | None) -> list[str]:
     points = "" if delta is None else f"{delta:+.2f}{interval}"
     verdict = (row["verdict"] or "").partition(" (")[0]
     return [
-        row["edit"] + (MARK if _published(row) else ""),
+        row["edit"] + MARK * _published(row) + FOLDED * _folded(row),
         f"{row['accuracy']:.2%}",
         *more,
         points,
@@ -85,3 +90,7 @@ def _cells(row: Row, metric: str | None) -> list[str]:
 
 def _published(row: Row) -> bool:
     return "paper" in (row["selected_on"] or "")
+
+
+def _folded(row: Row) -> bool:
+    return row["selected_on"] == "cross_fitted"

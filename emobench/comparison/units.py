@@ -31,7 +31,7 @@ class Changes:
 
 
 def units_of(name: str, root: Path) -> pd.DataFrame:
-    """The unit table of a benchmark, or a file called units.parquet.
+    """The unit table of a benchmark, or a copy of one, a parquet file of any name.
 
     Raises:
         UserError: there is none, or it can't be read.
@@ -42,9 +42,7 @@ def units_of(name: str, root: Path) -> pd.DataFrame:
         known = sorted(one.parent.name for one in (root / "artifacts").glob("*/units.parquet"))
         if not path.is_file():
             raise unknown_name("dissected benchmark", name, known or ["none here; run dvc repro dissect"])
-    if path.name != "units.parquet":
-        raise UserError(f"{path}: expected a benchmark's name, or a file units.parquet")
-    return read_table(path)
+    return read_table(path, called="units")
 
 
 def changes(

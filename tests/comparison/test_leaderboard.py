@@ -149,6 +149,18 @@ def test_it_needs_neither_torch_nor_pandas() -> None:
     assert done.stdout.strip() == "set()"
 
 
+def test_what_was_judged_by_folds_is_marked(folder) -> None:
+    rows, columns = leaderboard(folder)
+    folded = dict(rows[0], edit="cross_fitted", selected_on="cross_fitted", benchmark="a")
+    shown = text([*rows, folded], columns, "table")
+    assert "cross_fitted +" in shown
+    assert shown.endswith(
+        "* the paper's own edit\n+ of val and test together, by folds: not held against the baseline of test"
+    )
+    assert max(map(len, shown.splitlines())) <= 80
+    assert r"cross\_fitted +" in text([*rows, folded], columns, "latex")
+
+
 def test_a_heading_a_benchmark_and_no_line_beyond_80_columns(folder) -> None:
     shown = text(*leaderboard(folder), "table")
     parts = shown.split("\n\n")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,5 +86,8 @@ def test_the_command(tmp_path, monkeypatch) -> None:
     missing = call("befor", "after")
     assert missing.exit_code == 1
     assert "unknown dissected benchmark 'befor'; known: after, before; did you mean before?" in missing.stderr
-    with pytest.raises(UserError, match="expected a benchmark's name, or a file units.parquet"):
-        units_of("artifacts/after/layers.parquet", Path())
+    shutil.copy("artifacts/after/units.parquet", "copy of it.parquet")
+    assert units_of("copy of it.parquet", Path()).equals(units_of("after", Path()))
+    table(1, 1).drop(columns="description").to_parquet("other.parquet")
+    with pytest.raises(UserError, match="other.parquet is not as it should be .*lacks the columns description"):
+        units_of("other.parquet", Path())
