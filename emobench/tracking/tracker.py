@@ -29,7 +29,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy.exc import SQLAlchemyError
@@ -155,8 +155,8 @@ class Tracker:
             made = nested.get(record.key)
             if made is None or made.info.status != FINISHED:
                 # The UI shows the latest first: the benchmark, then its runs in their order.
-                made = made or self._start(record, shared, run.info.start_time - at)
-                self._finish(record, made, page)
+                made = made or self._start(record, shared, run.info.start_time - at, page)
+                self._finish(record, made)
             return made.info.run_id
 
         records = list(children)
@@ -164,7 +164,8 @@ class Tracker:
         self._forget_doubles(parent, run, content, set(ids.values()))
         if run.info.status != FINISHED:
             log_tables(self.client, self.uri, run, parent.tables)
-            self._finish(parent, run, page)
+            self.client.set_tag(run.info.run_id, NOTE, parent.tags.get(NOTE, "").replace(PAGE, page))
+            self._finish(parent, run)
         return {"experiment": self.experiment, "content": content, "parent": run.info.run_id, "runs": ids}
 
     def _benchmarks(self, kind: str, content: str) -> list[Run]:
@@ -199,13 +200,14 @@ class Tracker:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _start(self, record: RunRecord, tags: Mapping[str, str], at: int) -> Run:
+    def _start(self, record: RunRecord, tags: Mapping[str, str], at: int, page: str = "") -> Run:
         """Makes a run that can be found again by its tags, whatever happens next. It starts ``at`` milliseconds."""
         tags = {**tags, **record.tags, "key": record.key, "kind": record.kind}
-        tags.pop(NOTE, None)  # told when it is finished: it names the benchmark's run
+        if note := tags.pop(NOTE, ""):
+            tags |= {NOTE: note.replace(PAGE, page)} if page else {}
         return self.client.create_run(self.experiment, at, tags, record.name or record.key.partition("/")[2])
 
-    def _finish(self, record: RunRecord, run: Run, page: str) -> None:
+    def _finish(self, record: RunRecord, run: Run) -> None:
         """Logs all of a record. The run's start is the time of every metric: logged again, they are the same ones."""
         at, run_id = run.info.start_time, run.info.run_id
         with self._drawing:  # Matplotlib draws in one thread at a time
@@ -219,8 +221,9 @@ class Tracker:
                 get_artifact_repository(run.info.artifact_uri, tracking_uri=self.uri).log_artifacts(folder)
         metrics = [Metric(name, value, at, 0) for name, value in (record.metrics | record.system).items()]
         params = [Param(name, value) for name, value in record.params.items()]
-        tags = [RunTag(NOTE, record.tags[NOTE].replace(PAGE, page))] if NOTE in record.tags else []
         # One batch: it takes 100 params and 1,000 entities, a record has at most 60 of each (runs.MOST).
-        self.client.log_batch(run_id, metrics, params, tags)
-        self.client.log_inputs(run_id, [self.dataset])
+        self.client.log_batch(run_id, metrics, params)
+        if record.kind == "benchmark" or "shown" in record.tags:
+            # Each costs a tenth of a run; the others are of the same images, and are found below the benchmark's run.
+            self.client.log_inputs(run_id, [self.dataset])
         self.client.set_terminated(run_id, FINISHED)
