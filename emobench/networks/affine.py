@@ -4,6 +4,7 @@ Between such a value and the logits each number of a unit counts for each class 
 """
 
 import operator
+import sys
 
 import torch
 from torch import Tensor, fx
@@ -19,8 +20,10 @@ POOLS = {aten.mean.dim, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.defaul
 def affine_to_logits(node: fx.Node) -> fx.Node | None:
     """The node of the logits, if all operations between are affine in this one and one of them has weights."""
     weighted, images = False, node.meta["shape"] and node.meta["shape"][0]
-    while len(node.users) == 1:
-        (user,) = node.users
+    while len(node.users) == 1 or reordered(node) is not None:
+        if (other := reordered(node)) is not None:
+            node = other[0]
+        (user, *_) = node.users
         if user.op == "output":
             shape = node.meta["shape"]
             return node if weighted and shape and len(shape) == 2 and shape[0] == images else None
@@ -29,6 +32,29 @@ def affine_to_logits(node: fx.Node) -> fx.Node | None:
         weighted |= user.target in WEIGHTED
         node = user
     return None
+
+
+def reordered(node: fx.Node) -> tuple[fx.Node, list[int]] | None:
+    """The node that has the columns of (images, columns) in another order, and that order; None if there is no such node.
+
+    So a network's answers come into the order of the data set's classes (see emobench.networks.around.Ordered).
+    """
+    columns, stacks = {}, set()
+    for user in node.users:
+        column = next(iter(user.users), None) if _is_whole(user) and len(user.users) == 1 else user
+        if column is None or column.target is not aten.select.int or column.args[1] != 1 or len(column.users) != 1:
+            return None
+        columns[column] = column.args[2]
+        stacks |= set(column.users)
+    stack = stacks.pop() if len(stacks) == 1 else None
+    if stack is None or stack.target is not aten.stack.default or list(stack.args[1:]) != [1]:
+        return None
+    return stack, [columns[column] for column in stack.args[0]]
+
+
+def _is_whole(node: fx.Node) -> bool:
+    """Whether it is ``value[:]``."""
+    return node.target is aten.slice.Tensor and tuple(node.args[1:]) == (0, 0, sys.maxsize)
 
 
 def affine_matrix(program: Program, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

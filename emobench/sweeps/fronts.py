@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from emobench.errors import UserError
-from emobench.networks.affine import affine_matrix
+from emobench.networks.affine import affine_matrix, reordered
 from emobench.networks.cut import Cut, WholeCut, joined, placeholder
 from emobench.networks.front import front_of
 from emobench.networks.layers import depends_on
@@ -77,23 +77,27 @@ class FrontRun:
         self.changes = self.front.linear is not None
         self._raw = start.args[1].name
         self._names = [node.name for node in after.graph.nodes if node.op == "placeholder"]
-        entry = after.node(self.front.linear or self.front.end)
+        entry = linear = after.node(self.front.linear or self.front.end)
+        order = None
+        if self.changes and (found := reordered(linear)) is not None:
+            entry, order = found
         self._entry = entry.meta["sizes"]
         self.rest, self._needed = rest_of(after, entry)
         self.last = self.changes and all(user.op == "output" for user in entry.users) and len(self._entry) == 2
         if self.changes:
-            weight, self._bias = self._weight(after, entry)
+            weight, bias = self._weight(after, linear)
+            weight, self._bias = (weight, bias) if order is None else (weight[order], bias[order])
             # (units, positions of a unit, outputs)
             self._columns = weight.T.contiguous().reshape(self.units, -1, len(weight))
 
-    def _weight(self, after: Program, entry: fx.Node) -> tuple[Tensor, Tensor]:
+    def _weight(self, after: Program, linear: fx.Node) -> tuple[Tensor, Tensor]:
         """Weight (outputs, units * positions) and bias (outputs,) of the linear operation."""
         if self.front.affine:
             value = after.node(self.front.end)
             weights, bias = affine_matrix(rest_of(after, value)[0], value.meta["sizes"])
             return weights.movedim(self.front.axis, 1).flatten(1), bias
-        weight = after.tensors[entry.args[1].target].flatten(1)
-        bias = entry.args[2] if len(entry.args) > 2 else None
+        weight = after.tensors[linear.args[1].target].flatten(1)
+        bias = linear.args[2] if len(linear.args) > 2 else None
         return weight, weight.new_zeros(len(weight)) if bias is None else after.tensors[bias.target]
 
     def cached(self, batch: Tensor) -> Block:

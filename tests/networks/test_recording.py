@@ -102,7 +102,8 @@ def test_a_recording_of_some_images_is_read_by_their_numbers(network, tmp_path) 
 def test_noise_is_seeded_and_of_the_wanted_size(network) -> None:
     images, rows, linear = np.full((40, 48, 48), 128, np.uint8), np.arange(40), torch.nn.Conv2d(1, 1, 1)
     linear.weight.data.fill_(1.0)
-    network = dataclasses.replace(network, model=torch.nn.Sequential(linear, torch.nn.Flatten()).eval())
+    card = dataclasses.replace(network.card, hooked=False)
+    network = dataclasses.replace(network, model=torch.nn.Sequential(linear, torch.nn.Flatten()).eval(), card=card)
 
     def recorded_with(noise: float, seed: int) -> np.ndarray:
         found = {"0": np.zeros((40, 1), np.float32)}
