@@ -28,7 +28,7 @@ from emobench.cli_units import units
 from emobench.errors import UserError
 from emobench.failures import heeding_sigterm, reopen_streams, told
 from emobench.layout import Layout
-from emobench.process import check_addresses, kept_for_good, settle
+from emobench.process import check_addresses, end_workers, kept_for_good, settle
 from emobench.progress import working
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -124,6 +124,7 @@ def _stage_command(name: str, text: str) -> click.Command:
             with kept_for_good():
                 stage = importlib.import_module(f"emobench.stages.{name}")
             stage.run(params, layout)
+            end_workers()
 
     return command
 

@@ -35,7 +35,7 @@ def affine_to_logits(node: fx.Node) -> fx.Node | None:
 
 
 def reordered(node: fx.Node) -> tuple[fx.Node, list[int]] | None:
-    """The node that has the columns of (images, columns) in another order, and that order; None if there is no such node.
+    """The node that has the columns of (images, columns) in another order, and that order; None if there is none.
 
     So a network's answers come into the order of the data set's classes (see emobench.networks.around.Ordered).
     """

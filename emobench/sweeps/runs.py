@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -101,9 +100,9 @@ def in_processes(question: Question, tasks: list[Task], memory: Memory, jobs: in
 
 @contextmanager
 def workers_ready(jobs: int) -> Iterator[None]:
-    """Has the processes of ``in_processes`` import what they need while this one prepares; at the end they end at once.
+    """Has the processes of ``in_processes`` import what they need while this one prepares.
 
-    Left alone they start when the first sweep does, which then waits, and the interpreter's end waits for theirs.
+    Left alone they start when the first sweep does, which then waits for them.
     """
     if jobs < 2:
         yield
@@ -116,7 +115,6 @@ def workers_ready(jobs: int) -> Iterator[None]:
     finally:
         for _ in started:
             pass
-        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def _through_joblib(question: Question, tasks: list[Task], at_once: int, backend: str) -> Done:

@@ -13,6 +13,7 @@ from small_network import new_network
 from emobench.errors import UserError
 from emobench.networks.cut import cut
 from emobench.networks.vggnet import LAYERS
+from emobench.process import end_workers
 from emobench.sweeps import runs as sweep_runs
 from emobench.sweeps import suffix, sweep
 from emobench.sweeps import tasks as sweep_tasks
@@ -313,7 +314,7 @@ def test_what_a_worker_raises_is_raised_here(network, small_tasks):
         sweep_outcomes(network, "lin1", memory_gib=1, **drawn | {"inputs": drawn["inputs"] * torch.nan})
 
 
-def test_processes_that_were_started_before_compute_and_are_gone_afterwards(network, small_tasks) -> None:
+def test_processes_that_were_started_before_compute(network, small_tasks) -> None:
     def processes() -> set[int]:
         return set(get_reusable_executor(reuse=True)._processes)
 
@@ -324,6 +325,7 @@ def test_processes_that_were_started_before_compute_and_are_gone_afterwards(netw
         logits = sweep_logits(network, "lin1", *given, memory_gib=2.0, jobs=2)
         assert processes() == started
         assert len(started) == 2
+    end_workers()
     assert not any(Path(f"/proc/{process}").exists() for process in started)
     assert torch.equal(logits, sweep_logits(network, "lin1", *given, memory_gib=2.0))
 
