@@ -138,6 +138,7 @@ def test_help_is_quick_to_import() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_a_stage_imports_only_the_heavy_packages_it_surely_needs() -> None:
     """One process imports stage after stage; each may add what is named here to what those before it loaded."""
     adds = {

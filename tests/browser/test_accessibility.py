@@ -9,13 +9,13 @@ from emobench.reporting import atlas
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 SITE = ROOT / "site"
 VIEWS = {
     "light": {"width": 1400},
     "dark": {"width": 1400, "color_scheme": "dark"},
     "phone": {"width": 360, "height": 740, "has_touch": True, "is_mobile": True},
 }
-LOOKS = [pytest.param(name, marks=[] if name == "light" else [pytest.mark.slow]) for name in VIEWS]
 REPORT = next(path for path in (ROOT / "reports" / "reference" / "demo", ROOT / "reports" / "demo") if path.is_dir())
 PAGES = ("index", "tutorials/own-network", "explanation/verdicts", "measured")
 
@@ -51,12 +51,12 @@ def test_axe_finds_what_is_wrong(visit, violations, tmp_path):
     }
 
 
-@pytest.mark.parametrize("view", LOOKS)
+@pytest.mark.parametrize("view", VIEWS)
 def test_the_report_has_no_violation(visit, violations, view):
     assert violations(visit((REPORT / "index.html").as_uri(), **VIEWS[view])) == []
 
 
-@pytest.mark.parametrize("view", LOOKS)
+@pytest.mark.parametrize("view", VIEWS)
 def test_the_atlas_has_no_violation_with_and_without_an_open_unit(visit, violations, small_atlas, view):
     page = visit(small_atlas, **VIEWS[view])
     page.eval_on_selector_all("details", "all => all.forEach(one => (one.open = true))")
@@ -65,7 +65,6 @@ def test_the_atlas_has_no_violation_with_and_without_an_open_unit(visit, violati
     assert violations(page) == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SITE.is_dir(), reason="no site/ here: make docs")
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_documentation_has_no_violation_and_asks_the_network_for_nothing(visit, violations, view):

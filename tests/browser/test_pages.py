@@ -124,6 +124,7 @@ def test_another_concept_set_is_other_descriptions(visit, address, tables):
     assert counted[1:] == [f"{name} ({count:,})" for name, count in expected.items()]
 
 
+@pytest.mark.slow
 def test_every_column_sorts_both_ways_with_missing_ones_last(visit, address, tables):
     page = visit(address + "#sort=unit")
     units, _, effects = tables

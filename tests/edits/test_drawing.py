@@ -98,6 +98,7 @@ def written(layout):
     return [(layout.artifacts / name).read_bytes() for name in names]
 
 
+@pytest.mark.slow
 def test_a_stage_stopped_among_its_draws_goes_on_and_ends_in_the_same_bytes(tmp_path, monkeypatch):
     search = {"kinds": [], "joint": ["lin1", "lin2"], "joint_kinds": ["descriptions"], "steps": 2}
     options = {"draws": 30, "least": 5, "layer": "lin2", "arms": ["weight_norm"], "factors": [1.5], "search": search}

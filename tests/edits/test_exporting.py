@@ -34,6 +34,7 @@ def state(path):
     return read_state(path, "params")
 
 
+@pytest.mark.slow
 def test_every_arm_and_operation_answers_as_predicted(layout, configs, tmp_path) -> None:
     ids = json.loads((layout.artifacts / "prediction_ids.json").read_text())
     some = configs.drop_duplicates(["arm", "operation"]).index

@@ -30,6 +30,7 @@ def own_params(params):
     return dataclasses.replace(params, dissect=dissected, edit=changed, record=alone)
 
 
+@pytest.mark.slow
 def test_the_examples_are_dissected_edited_and_judged(real_copy, monkeypatch) -> None:
     params, layout = real_copy
     monkeypatch.chdir(ROOT)

@@ -88,6 +88,7 @@ def test_new_weights_are_seen():
         assert off(capture(model, inputs)(inputs), model(inputs)) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_network_without_a_graph_can_be_sent_to_other_processes(tmp_path):
     path = tmp_path / "branching.py"
     path.write_text(

@@ -122,6 +122,7 @@ def logits_in_a_worker(network, images):
     return network.logits(images).numpy()
 
 
+@pytest.mark.slow
 def test_a_users_function_also_in_other_processes(users_file, tmp_path):
     network = build_network(f"{users_file}:own", {"units": 6}, classes=SEVEN)
     assert [(layer.name, layer.units) for layer in network.layers] == [("first", 6), ("head", 7)]
@@ -222,6 +223,7 @@ def test_the_card_is_plain_json(vggnet):
     assert type(vggnet.card).from_json(card) == vggnet.card
 
 
+@pytest.mark.slow
 def test_pictures_made_by_blocks_are_known_again_in_another_process(vggnet):
     images, rows = pictures(6), np.array([0, 2, 5])
     here = vggnet.pictures(images, rows, "abc")

@@ -18,6 +18,7 @@ from emobench.stages import compare, edit, report, track
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")]
 
 
+@pytest.mark.slow
 def test_the_page_the_atlas_and_the_runs_come_without_an_edit(real_copy, empty_store, monkeypatch) -> None:
     params, layout = real_copy
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

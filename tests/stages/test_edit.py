@@ -172,6 +172,7 @@ def test_unit_effects_are_networks_without_that_unit(layout, layer):
         weight.data[unit] = kept
 
 
+@pytest.mark.slow
 def test_the_edited_layer_has_effects_too_and_finished_sweeps_outlive_an_interruption(tmp_path, monkeypatch):
     layout = edit_bench.write_benchmark(tmp_path, val=12, test=12)
     params = edit_bench.small_params(layer="conv1b", arms=["weight_norm", "effect"], operations=["zero"])

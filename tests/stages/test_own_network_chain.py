@@ -15,7 +15,10 @@ from emobench.reporting.results import Results
 from emobench.vocabulary.card import save_vocabulary, vocabulary_of
 
 network = pytest.importorskip("emobench.stages.network")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"),
+]
 
 
 def few(params):

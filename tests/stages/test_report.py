@@ -30,6 +30,7 @@ def files(layout) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes_wherever_they_lie(real, tmp_path):
     params, made = real
     layouts = [Layout(params.name, tmp_path / name) for name in ("one", "two")]

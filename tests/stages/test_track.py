@@ -277,6 +277,7 @@ def test_an_interrupted_logging_is_completed_not_doubled(small, monkeypatch, cal
     assert len(history) == 1
 
 
+@pytest.mark.slow
 def test_a_lost_run_and_a_new_store_are_filled_again(small, tmp_path, monkeypatch, empty_store):
     params, layout = small
     track.run(params, layout)
@@ -306,6 +307,7 @@ def test_missing_weights_are_told_before_anything_is_logged(small):
     assert client_of(layout).get_experiment_by_name("small") is None
 
 
+@pytest.mark.slow
 def test_another_result_is_another_parent_but_another_look_is_not(small):
     params, layout = small
     track.run(params, layout)

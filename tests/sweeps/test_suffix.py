@@ -97,6 +97,7 @@ def logits_of(at, layer, inputs, scales):
     return SuffixEvaluator(at, layer, torch.tensor(inputs)).logits(torch.tensor(scales)).numpy()
 
 
+@pytest.mark.slow
 def test_a_cut_can_be_sent_to_other_processes():
     model, inputs = network("torchvision vit")
     layer = "encoder.layers.encoder_layer_1.self_attention.in_proj"

@@ -314,6 +314,7 @@ def test_what_a_worker_raises_is_raised_here(network, small_tasks):
         sweep_outcomes(network, "lin1", memory_gib=1, **drawn | {"inputs": drawn["inputs"] * torch.nan})
 
 
+@pytest.mark.slow
 def test_processes_that_were_started_before_compute(network, small_tasks) -> None:
     def processes() -> set[int]:
         return set(get_reusable_executor(reuse=True)._processes)
