@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
+from emobench.networks.around import Ordered
 from emobench.networks.deep_emotion import DeepEmotion
 from emobench.networks.vggnet import VGGNet
 
@@ -63,11 +64,18 @@ def vision_transformer():
     return torchvision.models.VisionTransformer(32, 8, 2, 4, 32, 64, num_classes=7)
 
 
+def reordered(model):
+    """Its seven answers in another order, as where a data set names its classes in another one."""
+    return Ordered(model, "abcdefg", "gbadfce")
+
+
 NETWORKS = {
     "vggnet": (lambda: VGGNet(0.1), (1, 40)),
+    "vggnet reordered": (lambda: reordered(VGGNet(0.05)), (1, 40)),
     "deep_emotion": (DeepEmotion, (3, 48)),
     "toy": (Toy, (3, 20)),
     "mean of maps": (MeanOfMaps, (3, 20)),
+    "mean of maps reordered": (lambda: reordered(MeanOfMaps()), (3, 20)),
     "torchvision vit": (vision_transformer, (3, 32)),
     "timm vit": (lambda: timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=7), (3, 32)),
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), (3, 40)),

@@ -7,9 +7,8 @@ from reporting.small_atlas import small_data
 
 from emobench.reporting import atlas
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
 SITE = ROOT / "site"
 VIEWS = {
     "light": {"width": 1400},

@@ -3,7 +3,7 @@ import torch
 from networks_at_hand import network
 from torch import nn
 
-from emobench.networks.affine import affine_matrix, affine_to_logits
+from emobench.networks.affine import affine_matrix, affine_to_logits, reordered
 from emobench.networks.graph import capture
 from emobench.sweeps.fronts import rest_of
 
@@ -53,3 +53,33 @@ def test_without_weights_there_is_nothing_to_compute_once():
     program = capture(Curved(lambda x, images: x).eval(), torch.rand(4, 3, 12, 12))
     last = [node for node in program.graph.nodes if node.target is torch.ops.aten.conv2d.default][-1]
     assert affine_to_logits(last) is None
+
+
+class Turned(nn.Module):
+    """Answers of a linear layer, put together by ``turn``."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.first, self.last, self.turn = nn.Linear(4, 5), nn.Linear(5, 3), turn
+
+    def forward(self, images):
+        return self.turn(self.last(self.first(images).relu()))
+
+
+TURNS = {
+    "order": (lambda x: torch.stack([x[:, 2], x[:, 0], x[:, 1]], 1), [2, 0, 1]),
+    "twice": (lambda x: torch.stack([x[:, 1], x[:, 0], x[:, 1]], 1), [1, 0, 1]),
+    "changed": (lambda x: torch.stack([x[:, 2], x[:, 0] * 2, x[:, 1]], 1), None),
+    "two stacks": (lambda x: torch.stack([x[:, 2], x[:, 0]], 1) + torch.stack([x[:, 1], x[:, 1]], 1), None),
+    "other axis": (lambda x: torch.stack([x[:, 2], x[:, 0], x[:, 1]], 0).T, None),
+    "nothing": (lambda x: x, None),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_only_another_order_of_the_answers_is_one(name):
+    turn, order = TURNS[name]
+    program = capture(Turned(turn).eval(), torch.rand(2, 4))
+    linear = [node for node in program.graph.nodes if node.target is torch.ops.aten.linear.default][-1]
+    found = reordered(linear)
+    assert (found and found[1]) == order

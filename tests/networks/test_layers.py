@@ -31,14 +31,16 @@ def test_multiplications_are_counted_for_all_calls():
     }  # fmt: skip
 
 
-def test_vggnets_quick_layers_are_found_from_its_graph():
-    model, inputs = network("vggnet")
+@pytest.mark.parametrize("name", ["vggnet", "vggnet reordered"])
+def test_vggnets_quick_layers_are_found_from_its_graph(name):
+    model, inputs = network(name)
     ways = {layer.name: layer.way for layer in unit_layers(model, inputs)}
     assert [name for name, way in ways.items() if way == "quick"] == ["conv4b", "lin1", "lin2"]
 
 
-def test_layers_that_are_affine_up_to_the_logits_are_quick():
-    model, inputs = network("mean of maps")
+@pytest.mark.parametrize("name", ["mean of maps", "mean of maps reordered"])
+def test_layers_that_are_affine_up_to_the_logits_are_quick(name):
+    model, inputs = network(name)
     ways = {layer.name: layer.way for layer in unit_layers(model, inputs)}
     assert ways == {"first": "quick", "beside": "quick", "last": "cut"}
 

@@ -62,8 +62,13 @@ def test_a_shift_is_added_where_the_layer_has_no_bias():
         assert off(came, changed(inputs)) < 1e-4
 
 
-@pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer4.1.conv2"), ("mobilenet", "classifier.0")])
-@pytest.mark.slow
+PERMUTED = [("resnet18", "layer4.1.conv2"), ("mobilenet", "classifier.0"), ("vggnet reordered", "lin2")]
+PERMUTED += [("mean of maps reordered", "beside")]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [pytest.param(*one, marks=[pytest.mark.slow] * (one[0] in SLOW)) for one in PERMUTED]
+)
 def test_permuted_scales_go_by_products(name, layer, monkeypatch):
     model, inputs = network(name)
     evaluator = SuffixEvaluator(model, layer, inputs)
