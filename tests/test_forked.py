@@ -36,11 +36,12 @@ def two_cores(monkeypatch) -> None:
 
 
 def test_results_come_in_order_from_processes_that_hold_what_cannot_be_pickled(two_cores) -> None:
+    before = set(active_children())
     with forked(HELD, 2) as do:
         found = list(do(add, range(20)))
     assert [value for value, _ in found] == [11 + item for item in range(20)]
     assert os.getpid() not in {process for _, process in found}
-    assert active_children() == []
+    assert set(active_children()) <= before
 
 
 @pytest.mark.parametrize("useful", [0, 1])
