@@ -93,7 +93,7 @@ def conclusion(verdicts: pd.DataFrame, chosen: Mapping[str, Any]) -> str:
     improving = verdicts[verdicts["verdict"] == "improves"]
     if len(improving):
         best = improving.sort_values("accuracy", ascending=False).iloc[0]
-        return f"An edit helps by more than luck and its controls explain ({best['config_id']})"
+        return f"An edit helps by more than luck and its controls explain ({best['config_id']}: {best['accuracy']:.2%})"
     if chosen["verdict"] == "harms":
         return "Even the edit that did best on validation harms"
     if chosen["gains"] + chosen["losses"] == 0:

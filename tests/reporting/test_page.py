@@ -195,10 +195,11 @@ def test_the_verdict_leads(results, changes, expected):
     verdicts = results.verdicts.query("images == 'test'")
     verdicts = verdicts.assign(verdict="no evidence")
     assert re.search(expected, answer.conclusion(verdicts, chosen))
-    name = verdicts["config_id"].iloc[1]
+    name, accuracy = verdicts["config_id"].iloc[1], verdicts["accuracy"].iloc[1]
     other = verdicts.assign(verdict=verdicts["config_id"].eq(name).map({True: "improves", False: "no evidence"}))
     if chosen["verdict"] != "improves":
-        assert f"An edit helps by more than luck and its controls explain ({name})" in answer.conclusion(other, chosen)
+        said = answer.conclusion(other, chosen)
+        assert said == f"An edit helps by more than luck and its controls explain ({name}: {accuracy:.2%})"
 
 
 def test_controls_are_not_edits_and_stand_beside_them(results):
