@@ -34,7 +34,7 @@ def run(params: Params, layout: Layout) -> None:
     # Several benchmark runs of one experiment are told apart by the digest, what came of them next.
     parent = dataclasses.replace(parent, name=f"benchmark {content[:7]} {parent.tags.get('verdict', '')}".strip())
     uri = log.store_uri(layout.root)
-    # One process beside: SQLite's store has one writer, so that only the pictures can be made meanwhile.
+    # SQLite's store has one writer, so that only the pictures can be made meanwhile.
     beside = 2 if any(record.pictures for record in records) else 0
     with forked(records, beside) as do, tempfile.TemporaryDirectory() as folder:
         networks = model_registry.entries(results, Path(folder))

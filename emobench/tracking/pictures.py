@@ -13,20 +13,26 @@ Place = tuple[int, str]
 def drawn_beside(records: list[RunRecord], do: Do) -> list[RunRecord]:
     """The same records; the first picture that is asked for has it and all after it drawn by ``do``, in their order.
 
+    Threads that log to a server may ask for one before it later: that is drawn where it is asked for.
+
     Args:
         records: in the order in which they are logged.
         do: of processes that hold these records.
     """
     order = [(at, name) for at, record in enumerate(records) for name in record.pictures]
     drawn: dict[Place, bytes] = {}
-    coming: list[Iterator[tuple[Place, bytes]]] = []
+    begun: list[tuple[int, Iterator[tuple[Place, bytes]]]] = []
 
     def ask(place: Place) -> Callable[[], bytes]:
         def picture() -> bytes:
-            if not coming:
-                coming.append(iter(do(_draw, order[order.index(place) :])))
+            number = order.index(place)
+            if not begun:
+                begun.append((number, iter(do(_draw, order[number:]))))
+            first, coming = begun[0]
+            if number < first:
+                return _draw(records, place)[1]
             while place not in drawn:
-                found, png = next(coming[0])
+                found, png = next(coming)
                 drawn[found] = png
             return drawn.pop(place)
 

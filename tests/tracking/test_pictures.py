@@ -24,6 +24,8 @@ def test_pictures_are_drawn_from_the_first_that_is_asked_for() -> None:
     assert asked == [(2, "b"), (2, "c"), (3, "d")]
     assert beside[3].pictures["d"]() == b"d"  # one between was not asked for
     assert beside[2].pictures["c"]() == b"c"
+    assert beside[0].pictures["a"]() == b"a"  # a thread that was slower
+    assert asked == [(2, "b"), (2, "c"), (3, "d")]
 
 
 def test_records_without_pictures_stay_as_they_are() -> None:
