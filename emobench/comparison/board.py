@@ -8,6 +8,8 @@ from tabulate import tabulate
 
 WIDTH = 80
 GAP = "  "
+CROSS_FITTED = "cross_fitted"
+"""Name and protocol of what was chosen and judged by folds of val and test; it stands with the edits judged on test."""
 MARK = " *"
 NOTE = "* the paper's own edit"
 FOLDED = " +"
@@ -28,10 +30,8 @@ def by_benchmark(rows: Sequence[Row], metric: str | None = None) -> str:
     for row in rows:
         groups.setdefault(row["benchmark"], []).append(row)
     parts = [f"{_heading(group)}\n{_table(group, metric)}" for group in groups.values()]
-    notes = {NOTE: any(map(_published, rows)), FOLDED_NOTE: any(map(_folded, rows))}
-    return "\n\n".join(
-        [*parts, *(["\n".join(note for note, holds in notes.items() if holds)] if any(notes.values()) else [])]
-    )
+    notes = [note for note, marked in ((NOTE, _published), (FOLDED_NOTE, _folded)) if any(map(marked, rows))]
+    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
 
 
 def as_latex(rows: Sequence[Row], metric: str | None = None) -> str:
@@ -93,4 +93,4 @@ def _published(row: Row) -> bool:
 
 
 def _folded(row: Row) -> bool:
-    return row["selected_on"] == "cross_fitted"
+    return row["selected_on"] == CROSS_FITTED

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emobench.comparison.board import as_latex, by_benchmark
+from emobench.comparison.board import CROSS_FITTED, as_latex, by_benchmark
 from emobench.comparison.listing import listing
 from emobench.comparison.places import NEEDED, chosen
 from emobench.errors import UserError, unknown_name
@@ -22,8 +22,6 @@ BOUNDS = ("limited", "delta_points", "low_points", "high_points", "detectable_po
 LAST = ("holm_p", "verdict", "selected_on")
 LOWER_IS_BETTER = {"nll", "nll_t", "brier", "ece", "ece_t"}
 NO_METRIC = {"tau", "factor", "seed", "n_up", "n_down", "temperature"}
-CROSS_FITTED = "cross_fitted"
-"""Name and protocol of what was chosen and judged by folds of val and test; it stands with the edits judged on test."""
 
 
 def leaderboard(

@@ -20,10 +20,12 @@ POOLS = {aten.mean.dim, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.defaul
 def affine_to_logits(node: fx.Node) -> fx.Node | None:
     """The node of the logits, if all operations between are affine in this one and one of them has weights."""
     weighted, images = False, node.meta["shape"] and node.meta["shape"][0]
-    while len(node.users) == 1 or reordered(node) is not None:
+    while True:
         if (other := reordered(node)) is not None:
-            node = other[0]
-        (user, *_) = node.users
+            node, _ = other
+        if len(node.users) != 1:
+            return None
+        (user,) = node.users
         if user.op == "output":
             shape = node.meta["shape"]
             return node if weighted and shape and len(shape) == 2 and shape[0] == images else None
@@ -31,7 +33,6 @@ def affine_to_logits(node: fx.Node) -> fx.Node | None:
             return None
         weighted |= user.target in WEIGHTED
         node = user
-    return None
 
 
 def reordered(node: fx.Node) -> tuple[fx.Node, list[int]] | None:
