@@ -22,12 +22,7 @@ from emobench.vocabulary.card import load_vocabulary
 def run(params: Params, layout: Layout) -> None:
     """Writes the configurations with metrics and predictions, unit effects, what was searched, and the best on val."""
     device, edit = pick_device(params.device), params.edit
-    with workers_ready(edit.jobs if device == "cpu" and edit.asked and not edit.scheduler else 1):
-        _run(params, layout, device)
-
-
-def _run(params: Params, layout: Layout, device: str) -> None:
-    imageset, edit = load_imageset(layout.data), params.edit
+    imageset = load_imageset(layout.data)
     seal(params, layout, imageset)
     network = load_network(layout.models / "network").to(device)
     concepts = load_vocabulary(layout.data).speaks(edit.concept_set)
@@ -35,11 +30,12 @@ def _run(params: Params, layout: Layout, device: str) -> None:
     layers, units = (read_table(layout.artifacts / f"{name}.parquet", made_from=made) for name in ("layers", "units"))
     layer, work = choose_layer(edit, layers, network.card), layout.partial_for("edit", params.name)
     augment = params.network.train.augment if params.network.source == "train" else None
-    found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed, augment=augment)
     options = {"jobs": edit.jobs, "scheduler": edit.scheduler or None, "work": work}
-    sweep = sweep_edits(
-        edit, network, imageset, layers, units, concepts, seed=params.seed, workers=options, found=found
-    )
+    with workers_ready(edit.jobs if device == "cpu" and edit.asked and not edit.scheduler else 1):
+        found, tried = run_search(edit, network, imageset, layer, units, seed=params.seed, augment=augment)
+        sweep = sweep_edits(
+            edit, network, imageset, layers, units, concepts, seed=params.seed, workers=options, found=found
+        )
     write_parquet(layout.artifacts / "configs.parquet", sweep.measured.table, made)
     write_array(layout.artifacts / "predictions.npy", sweep.measured.predictions)
     write_array(layout.artifacts / "family_logits.npy", sweep.logits)

@@ -67,7 +67,7 @@ def main(options):
         if "times_arithmetic_limit" in one["extra_info"]
     }
     for name, (ratio, floor) in ratios.items():
-        print(f"{name:50} {ratio:8.2f} times the yardstick's speed, floor {floor}{'  MISSED' * (ratio < floor)}")
+        print(f"{name:50} {ratio:8.2f} times the yardstick's speed, floor {floor:.3g}{'  MISSED' * (ratio < floor)}")
     for name, times in far.items():
         print(f"{name:40} {times:8.2f} times the time that its multiplications need at this machine's product speed")
     for size, (peak, ceiling) in peaks.items():
@@ -75,7 +75,9 @@ def main(options):
     report = {
         "cpu": measured["machine_info"]["cpu"].get("brand_raw", "unknown"),
         "threads": torch.get_num_threads(),
-        "ratios": {name: {"ratio": round(ratio, 2), "floor": floor} for name, (ratio, floor) in ratios.items()},
+        "ratios": {
+            name: {"ratio": round(ratio, 2), "floor": round(floor, 2)} for name, (ratio, floor) in ratios.items()
+        },
         "times_arithmetic_limit": {name: round(times, 2) for name, times in far.items()},
         "peak_gib": {size: {"peak": round(peak, 2), "ceiling": ceiling} for size, (peak, ceiling) in peaks.items()},
     }

@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 def changed(settings: Any, **values: Any) -> Any:
     """Settings with other values, whichever kind of class they are of."""
-    if dataclasses.is_dataclass(settings):
+    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
         return dataclasses.replace(settings, **values)
     return settings.model_copy(update=values)
 
@@ -105,10 +105,9 @@ def recording(folder: Path) -> Part:
     }
     batches = torch.rand(count, 1, 40, 40).split(256)
     batches = [batch.to(memory_format=torch.channels_last) for batch in batches]
-    options, images, rows = {"pool": "avg", "tokens": "mean", "batch_size": 256}, faces(count), np.arange(count)
-    return Part(
-        lambda: forward(network.model, batches), lambda: record_arrays(network, images, rows, arrays, **options)
-    )
+    images, rows = faces(count), np.arange(count)
+    record = functools.partial(record_arrays, network, images, rows, arrays, pool="avg", tokens="mean", batch_size=256)
+    return Part(lambda: forward(network.model, batches), record)
 
 
 @torch.inference_mode()
@@ -128,7 +127,8 @@ def clip_training(folder: Path, precision: str) -> Part:
     size, count, runs = settings.image_size, STEPS * BATCH, itertools.count()
     writer = CaptionWriter(CONCEPTS, EMOTIONS, 0.5)
     scores = np.random.default_rng(0).random((count, len(CONCEPTS) + len(EMOTIONS))).astype(np.float32)
-    train, val = ScoredImages(faces(count), scores), ScoredImages(faces(count)[:2], scores[:2])
+    pictures, rows = faces(count), np.arange(count)
+    train, val = (ScoredImages(pictures, rows[:some], scores[:some]) for some in (count, 2))
     prepared = preprocessing([size] * 2, [0.5] * 3, [0.25] * 3)
 
     def trainer() -> Any:

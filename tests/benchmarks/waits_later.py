@@ -38,8 +38,10 @@ def dissecting(folder: Path) -> Part:
     scored = concept_scores("expressions", seen, said, names, concept_classes(), BASIC)
     images = Images(imageset, seen, [scored], pd.DataFrame(rng.random((count, len(names))), columns=names))
     source = {"images_digest": imageset.digest()}
-    network, options = small_vggnet(WIDTH), {"pool": "avg", "tokens": "mean", "batch_size": 256}
-    record_folder(folder / "recorded", network, imageset.images, LAYERS, source, **options)
+    network = small_vggnet(WIDTH)
+    record_folder(
+        folder / "recorded", network, imageset.images, LAYERS, source, pool="avg", tokens="mean", batch_size=256
+    )
     settings = changed(demo().dissect, similarity_fns=["soft_wpmi", "wpmi", "cos_similarity"])
     recordings = {"trained": folder / "recorded"}
     layers = [torch.from_numpy(np.load(folder / "recorded" / f"{layer}.npy")[:900]) for layer in LAYERS]
@@ -48,7 +50,7 @@ def dissecting(folder: Path) -> Part:
         for activations, function in itertools.product(layers, ("soft_wpmi", "wpmi", "matrix_product")):
             getattr(yardstick, function)(scored.scores[:900], activations)
 
-    return Part(plain, lambda: dissect_networks(settings, images, recordings, profiled="soft_wpmi", seed=0))
+    return Part(plain, lambda: dissect_networks(settings, images, LAYERS, recordings, profiled="soft_wpmi", seed=0))
 
 
 def sweeping(folder: Path) -> Part:
@@ -59,7 +61,7 @@ def sweeping(folder: Path) -> Part:
     from emobench.sweeps.sweep import sweep_logits
 
     network, inputs = new_network(WIDTH, 0.2, 0).eval(), torch.rand(512, 1, 40, 40)
-    units, configs = len(network.lin2.weight), 400
+    units, configs = len(network.get_parameter("lin2.weight")), 400
     scale, generator = selection_scale(torch.arange(units) % 16 > 0, 1.5), torch.Generator().manual_seed(0)
     scales = torch.stack([scale[torch.randperm(units, generator=generator)] for _ in range(configs)])
     plain = functools.partial(edited_forward, network, "lin2", scale, inputs)
@@ -70,7 +72,7 @@ def sweeping(folder: Path) -> Part:
 def edited_forward(network: torch.nn.Module, layer: str, scale: torch.Tensor, inputs: torch.Tensor) -> None:
     """One configuration the way the published code evaluates it."""
     edited = copy.deepcopy(network)
-    edited.get_submodule(layer).weight.mul_(scale[:, None])
+    edited.get_parameter(f"{layer}.weight").mul_(scale[:, None])
     forward(edited, inputs.split(256))
 
 
@@ -103,9 +105,9 @@ def controls(folder: Path, *, early: bool) -> Part:
     if early:
         return Part(whole, lambda: sweep_edits(edit, *given, seed=0))
     found = whole()
-    ones = torch.ones(len(network.model.get_submodule(found.layer).weight))
+    weight = network.model.get_parameter(f"{found.layer}.weight")
     inputs = network.inputs(imageset.images[imageset.rows("val")])
-    ones = ones.reshape(-1, *[1] * (network.model.get_submodule(found.layer).weight.ndim - 2))
+    ones = torch.ones(len(weight), *[1] * (weight.ndim - 2))
     return Part(functools.partial(edited_forward, network.model, found.layer, ones, inputs), whole, found.evaluated)
 
 
@@ -143,11 +145,11 @@ def start(folder: Path, stage: str) -> Part:
 
     preset = Path(emobench.__file__).parent / "presets" / "demo.yaml"
     (folder / "params.yaml").write_text(preset.read_text())
-    where = {"cwd": folder, "capture_output": True, "text": True}
+    run = functools.partial(subprocess.run, cwd=folder, capture_output=True, text=True)
 
     def tool() -> None:
-        done = subprocess.run([sys.executable, "-m", "emobench", stage], **where)
+        done = run([sys.executable, "-m", "emobench", stage])
         assert "emobench: " in done.stderr, done.stderr
 
     imports = "import numpy, pandas, torch"
-    return Part(lambda: subprocess.run([sys.executable, "-c", imports], check=True, **where), tool)
+    return Part(lambda: run([sys.executable, "-c", imports], check=True), tool)
