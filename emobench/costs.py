@@ -32,6 +32,7 @@ TABLE = {
     "ended": "ended (UTC)",
 }
 """Columns of the table for people, and what it calls them."""
+ENDED = "%Y-%m-%d %H:%M:%S"
 LOOK_SECONDS, GROWN = 0.5, 0.02
 """Seconds between looks at the memory of several processes; by what share it must have grown to be counted exactly."""
 
@@ -53,7 +54,7 @@ def measured(layout: Layout, stage: str) -> Iterator[None]:
         "cpu": cpu_name(),
         "cores": cores(),
         "precision": _precision(layout, stage),
-        "ended": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "ended": f"{datetime.now(UTC):{ENDED}}",
     }
     path = layout.artifacts.parent / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ def _row(line: str) -> dict[str, Any]:
 
 
 def lines(rows: list[dict[str, Any]], form: str) -> list[str]:
-    """What ``latest`` found as csv, or as a table for people with the sum and the machines below it."""
+    """What ``latest`` found as csv, or as a table for people with the whole and the machines below it."""
     if form == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -169,8 +170,19 @@ def lines(rows: list[dict[str, Any]], form: str) -> list[str]:
         return ["no stage has run here yet; run dvc repro"]
     from tabulate import tabulate
 
-    spent = [sum(row[name] or 0 for row in rows) for name in ("seconds", "cpu_seconds")]
-    total = ["all", *spent, max(row["peak_memory_mib"] for row in rows)]
+    total = ["all", _running(rows), sum(row["cpu_seconds"] or 0 for row in rows), max(row["peak_memory_mib"] for row in rows)]
     cells = [[row[name] for name in TABLE] for row in rows] + [total]
     machines = dict.fromkeys(f"on {row['cpu']}, {row['cores']} cores" for row in rows if row["cpu"])
     return [*tabulate(cells, [*TABLE.values()], floatfmt=".1f", disable_numparse=[4, 5]).splitlines(), *machines]
+
+
+def _running(rows: list[dict[str, Any]]) -> float:
+    """Seconds in which at least one stage ran: some run side by side. The sum, where a row has no second of its end."""
+    try:
+        ends = [datetime.strptime(row["ended"], ENDED).timestamp() for row in rows]
+    except ValueError:
+        return sum(row["seconds"] for row in rows)
+    total = until = 0.0
+    for start, end in sorted((end - row["seconds"], end) for end, row in zip(ends, rows, strict=True)):
+        total, until = total + max(0.0, end - max(start, until)), max(until, end)
+    return total

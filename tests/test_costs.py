@@ -78,3 +78,19 @@ def test_a_stage_that_fails_has_no_cost(tmp_path) -> None:
     with pytest.raises(ValueError, match="broken"), costs.measured(Layout("demo", tmp_path), "edit"):
         raise ValueError("broken")
     assert not (tmp_path / "artifacts" / costs.FILE).exists()
+
+
+def test_stages_that_ran_side_by_side_count_once() -> None:
+    def ran(stage, seconds, ended):
+        return dict.fromkeys(costs.COLUMNS, "") | {"stage": stage, "seconds": seconds, "ended": ended,
+                                                   "cpu_seconds": 5.0, "peak_memory_mib": 70}  # fmt: skip
+
+    rows = [
+        ran("prepare", 10.0, "2026-11-29 08:00:10"),
+        ran("network", 60.0, "2026-11-29 08:01:20"),
+        ran("clip", 40.0, "2026-11-29 08:01:30"),
+        ran("embed", 5.0, "2026-11-29 08:01:38"),
+    ]
+    assert costs.lines(rows, "table")[-1].split() == ["all", "85.0", "20.0", "70"]
+    rows[1]["ended"] = "2026-11-29 08:01"  # as an earlier version wrote it
+    assert costs.lines(rows, "table")[-1].split() == ["all", "115.0", "20.0", "70"]
