@@ -63,15 +63,16 @@ class Source:
 
 
 def of_folder(folder: Path) -> Source:
-    """A benchmark's report folder, or one that holds several.
+    """A benchmark's report folder, or one that holds several: what ran here, and references of what did not.
 
     Predictions lie in artifacts/ beside reports/, those of what is kept in reports/reference/ in the DVC cache, if any.
 
     Raises:
         UserError: no results there, or files that can't be read.
     """
-    several = sorted({path.parent for name in NETWORK_FILES for path in folder.glob(f"*/{name}")})
-    folders = [folder] if any((folder / name).is_file() for name in NETWORK_FILES) else several
+    places = [f"{place}/{name}" for place in (f"{REFERENCE}/*", "*") for name in NETWORK_FILES]
+    several = {path.parent.name: path.parent for place in places for path in sorted(folder.glob(place))}
+    folders = [folder] if any((folder / name).is_file() for name in NETWORK_FILES) else sorted(several.values())
     if not folders:
         raise UserError(f"{folder} holds no results; expected network.json in it or in its folders")
     return Source(f"folder {folder}", {path.resolve().name: _in_folder(path.resolve()) for path in folders})

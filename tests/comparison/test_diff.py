@@ -193,6 +193,16 @@ def test_results_that_are_gone_before_or_after_pass_no_gate(tmp_path) -> None:
             differ(*sides)
 
 
+def test_a_folder_of_reports_counts_references_of_what_did_not_run(tmp_path) -> None:
+    for name, wrong in (("a", FEW), ("b", MANY)):
+        here = Path(write(tmp_path / name, wrong))
+        for kept in ("other", "demo"):
+            shutil.copytree(here, here.parent / "reference" / kept)
+    (tmp_path / "b" / "reports" / "reference" / "demo" / "network.json").write_text("of an earlier run; must not count")
+    found = differ(tmp_path / "a" / "reports", tmp_path / "b" / "reports")
+    assert {row["benchmark"] for row in found.rows} == {"demo", "other"}
+
+
 def test_the_forms_say_the_same(tmp_path) -> None:
     found = differ(write(tmp_path / "a", FEW), write(tmp_path / "b", MANY))
     read = json.loads(found.text("json"))
