@@ -1,3 +1,4 @@
+import ctypes
 import importlib.metadata
 import importlib.util
 import io
@@ -28,6 +29,11 @@ def model():
         pytest.skip("mediapipe is not installed (extra 'landmarks')")
     if not MODEL.is_file():
         pytest.skip(f"no {MODEL}")
+    for library in ("libEGL.so.1", "libGLESv2.so.2"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            pytest.skip(f"no {library}, which mediapipe needs")
     return MODEL
 
 
