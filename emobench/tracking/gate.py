@@ -4,7 +4,10 @@ A second gate beside ``emobench diff``: that one compares benchmarks image by im
 registry and any labelled pictures, and stands in MLflow's own terms (``mlflow.models.evaluate``), as its users know it.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -50,11 +53,23 @@ def evaluate(model_uri: str, pictures: np.ndarray, labels: np.ndarray) -> Evalua
         return network.predict(pictures[rows["picture"].to_numpy()]).argmax(1)
 
     table = pd.DataFrame({"picture": np.arange(len(labels)), "label": labels})
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_guesses():
         warnings.simplefilter("ignore")  # MLflow's evaluator uses what its own dependencies have deprecated
         return mlflow.models.evaluate(
             answers, table, targets="label", model_type="classifier", evaluator_config=ONLY_NUMBERS
         )
+
+
+@contextmanager
+def _without_guesses() -> Iterator[None]:
+    """Silences what the evaluator guesses of labels that it was told of: "the model type looks like None"."""
+    logger = logging.getLogger("mlflow.models.evaluation")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def hold(candidate: EvaluationResult, baseline: EvaluationResult, *, most_lost: float) -> None:

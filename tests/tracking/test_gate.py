@@ -12,7 +12,7 @@ from emobench.tracking.model_registry import mlflow
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*")
 
 
-def test_a_registered_network_is_evaluated_and_held_against_the_baseline(tmp_path, empty_store, monkeypatch):
+def test_a_registered_network_is_evaluated_and_held_against_the_baseline(tmp_path, empty_store, monkeypatch, caplog):
     small = Benchmark(tmp_path, empty_store, chosen="improves")
     small.register()
     pictures = VGG.pictures(40)
@@ -32,6 +32,7 @@ def test_a_registered_network_is_evaluated_and_held_against_the_baseline(tmp_pat
     finally:
         mlflow.set_tracking_uri(before)
         mlflow.clear_active_model()
+    assert not [record for record in caplog.records if "looks like None" in record.getMessage()]
     edited = (probabilities(small.layout, "champion", pictures).argmax(1) == labels).mean()
     assert baseline.metrics["accuracy_score"] == pytest.approx(0.9)
     assert champion.metrics["accuracy_score"] == pytest.approx(edited)
