@@ -244,26 +244,30 @@ def test_a_second_time_logs_nothing(logged):
     assert (layout.artifacts / "mlflow.json").read_bytes() == first
 
 
-@pytest.mark.parametrize("call", ["create_run", "log_artifacts", "log_batch", "log_inputs", "set_terminated"])
-def test_an_interrupted_logging_is_completed_not_doubled(small, monkeypatch, call):
+def test_a_logging_interrupted_again_and_again_is_completed_not_doubled(small, monkeypatch):
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     params, layout = small
-    owner = LocalArtifactRepository if call == "log_artifacts" else mlflow_log.MlflowClient
-    whole, calls = getattr(owner, call), []
 
-    def failing(*args, **options):
-        calls.append(call)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return whole(*args, **options)
+    def interrupted(call: str) -> None:
+        owner = LocalArtifactRepository if call == "log_artifacts" else mlflow_log.MlflowClient
+        whole, calls = getattr(owner, call), []
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, call, failing)
-        with pytest.raises(KeyboardInterrupt):
-            track.run(params, layout)
-    assert not (layout.artifacts / "mlflow.json").exists()
-    assert 0 < len(all_runs(layout)) < expected_count()
+        def failing(*args, **options):
+            calls.append(call)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return whole(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, call, failing)
+            with pytest.raises(KeyboardInterrupt):
+                track.run(params, layout)
+
+    for call in ("log_inputs", "log_artifacts", "create_run", "log_batch", "set_terminated"):
+        interrupted(call)
+        assert not (layout.artifacts / "mlflow.json").exists()
+        assert 0 < len(all_runs(layout)) < expected_count()
     track.run(params, layout)
     runs = all_runs(layout)
     assert len(runs) == expected_count()
