@@ -3,10 +3,10 @@
 Run in the repository's root: `python studies/seeds.py 1 2 3 4`. Each seed is a benchmark of its own, demo-seed<N>:
 faces, CLIP and network are made anew. Only the arm that studies ask about is tried, with its controls, and each layer
 is dissected once, by one function; the untrained and the noisy twin are left out. A seed that stands costs seconds
-(DVC's run cache). params.yaml and dvc.lock are as before at the end.
+(DVC's run cache). Each is kept as a reference (`emobench reference`), which `emobench study` reads. params.yaml and
+dvc.lock are as before at the end.
 """
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ import emobench
 from emobench.params import load_params
 
 PRESET = Path(emobench.__file__).parent / "presets" / "demo.yaml"
-LAST_STAGE = "report"
-"""Nothing of this is logged."""
+STEPS = ("dvc", "repro"), ("emobench", "reference")
+"""Modules that run for a seed."""
 
 
 def params_of(seed: int) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def kept(*paths: Path) -> Iterator[None]:
 @click.command()
 @click.argument("seeds", nargs=-1, type=click.IntRange(1), required=True)
 def main(seeds: tuple[int, ...]) -> None:
-    """Run the demo with each of SEEDS, and keep its params and its lock beside its report."""
+    """Run the demo with each of SEEDS, and keep each as a reference."""
     params, lock = Path("params.yaml"), Path("dvc.lock")
     with kept(params, lock):
         for seed in seeds:
@@ -58,9 +58,8 @@ def main(seeds: tuple[int, ...]) -> None:
             with params.open("w") as file:
                 YAML(typ="safe", pure=True).dump(values, file)
             load_params(params)
-            subprocess.run([sys.executable, "-m", "dvc", "repro", LAST_STAGE], check=True)
-            for path in (params, lock):
-                shutil.copy(path, Path("reports") / values["name"] / path.name)
+            for module, command in STEPS:
+                subprocess.run([sys.executable, "-m", module, command], check=True)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,19 @@ def test_each_seed_is_a_benchmark_of_its_own_and_what_stood_there_comes_back(tmp
     (tmp_path / "params.yaml").write_text("mine")
     seen = []
 
-    def repro(command, check):
+    def step(command, check):
         params = load_params("params.yaml")
-        seen.append((params.name, params.seed, params.edit.arms, params.dissect.similarity_fns))
-        (tmp_path / "reports" / params.name).mkdir(parents=True)
+        seen.append((command[2:], params.name, params.seed, params.edit.arms, params.dissect.similarity_fns))
         (tmp_path / "dvc.lock").write_text(params.name)
 
-    monkeypatch.setattr(seeds.subprocess, "run", repro)
+    monkeypatch.setattr(seeds.subprocess, "run", step)
     done = CliRunner().invoke(seeds.main, ["1", "7"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert seen == [(f"demo-seed{seed}", seed, ["similarity"], ["soft_wpmi"]) for seed in (1, 7)]
+    steps = [["dvc", "repro"], ["emobench", "reference"]]
+    assert seen == [
+        (step, f"demo-seed{seed}", seed, ["similarity"], ["soft_wpmi"]) for seed in (1, 7) for step in steps
+    ]
     assert (tmp_path / "params.yaml").read_text() == "mine"
-    assert (tmp_path / "reports" / "demo-seed7" / "dvc.lock").read_text() == "demo-seed7"
-    assert load_params(tmp_path / "reports" / "demo-seed1" / "params.yaml").seed == 1
 
 
 def test_an_interrupted_loop_puts_everything_back(tmp_path, monkeypatch) -> None:
