@@ -58,7 +58,8 @@ def _against_reference(name: str, form: str, level: float) -> None:
 
 
 @click.command()
-def reference() -> None:
+@click.option("--pages/--tables", default=True, help="With pages and figures, or tables alone.", show_default=True)
+def reference(pages: bool) -> None:
     """Keep the finished run of the benchmark in params.yaml as its reference, which git holds.
 
     reports/reference/NAME/ becomes a copy of reports/NAME/ with params.yaml, dvc.lock, what each stage cost, and
@@ -67,7 +68,7 @@ def reference() -> None:
     from emobench.comparison.keeping import keep
     from emobench.params import load_params
 
-    click.echo(f"{keep(load_params())}: commit it")
+    click.echo(f"{keep(load_params(), pages=pages)}: commit it")
 
 
 @click.command("offline-plots")

@@ -170,7 +170,12 @@ def lines(rows: list[dict[str, Any]], form: str) -> list[str]:
         return ["no stage has run here yet; run dvc repro"]
     from tabulate import tabulate
 
-    total = ["all", _running(rows), sum(row["cpu_seconds"] or 0 for row in rows), max(row["peak_memory_mib"] for row in rows)]
+    total = [
+        "all",
+        _running(rows),
+        sum(row["cpu_seconds"] or 0 for row in rows),
+        max(row["peak_memory_mib"] for row in rows),
+    ]
     cells = [[row[name] for name in TABLE] for row in rows] + [total]
     machines = dict.fromkeys(f"on {row['cpu']}, {row['cores']} cores" for row in rows if row["cpu"])
     return [*tabulate(cells, [*TABLE.values()], floatfmt=".1f", disable_numparse=[4, 5]).splitlines(), *machines]

@@ -3,7 +3,7 @@
 Run in the repository's root: `python studies/seeds.py 1 2 3 4`. Each seed is a benchmark of its own, demo-seed<N>:
 faces, CLIP and network are made anew. Only the arm that studies ask about is tried, with its controls, and each layer
 is dissected once, by one function; the untrained and the noisy twin are left out. A seed that stands costs seconds
-(DVC's run cache). Each is kept as a reference (`emobench reference`), which `emobench study` reads. params.yaml and
+(DVC's run cache). The tables of each are kept as a reference, which `emobench study` reads. params.yaml and
 dvc.lock are as before at the end.
 """
 
@@ -21,8 +21,8 @@ import emobench
 from emobench.params import load_params
 
 PRESET = Path(emobench.__file__).parent / "presets" / "demo.yaml"
-STEPS = ("dvc", "repro"), ("emobench", "reference")
-"""Modules that run for a seed."""
+STEPS = ("dvc", "repro"), ("emobench", "reference", "--tables")
+"""What runs for a seed: modules with their arguments."""
 
 
 def params_of(seed: int) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def main(seeds: tuple[int, ...]) -> None:
             with params.open("w") as file:
                 YAML(typ="safe", pure=True).dump(values, file)
             load_params(params)
-            for module, command in STEPS:
-                subprocess.run([sys.executable, "-m", module, command], check=True)
+            for step in STEPS:
+                subprocess.run([sys.executable, "-m", *step], check=True)
 
 
 if __name__ == "__main__":

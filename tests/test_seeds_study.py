@@ -25,7 +25,7 @@ def test_each_seed_is_a_benchmark_of_its_own_and_what_stood_there_comes_back(tmp
     monkeypatch.setattr(seeds.subprocess, "run", step)
     done = CliRunner().invoke(seeds.main, ["1", "7"], catch_exceptions=False)
     assert done.exit_code == 0
-    steps = [["dvc", "repro"], ["emobench", "reference"]]
+    steps = [["dvc", "repro"], ["emobench", "reference", "--tables"]]
     assert seen == [
         (step, f"demo-seed{seed}", seed, ["similarity"], ["soft_wpmi"]) for seed in (1, 7) for step in steps
     ]

@@ -24,15 +24,18 @@ from emobench.revisions import git
 
 FILE = "provenance.json"
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "open_clip_torch", "dvc", "mlflow")
+PAGES = ("*.html", "figures")
+"""What a reference of tables alone lacks: megabytes of what `dvc repro` can make again."""
 NEEDED = ("metrics.json", "configs.csv", "layers.csv", "verdicts.csv", "index.html")
 
 
-def keep(params: Params, root: Path = Path()) -> Path:
+def keep(params: Params, root: Path = Path(), *, pages: bool = True) -> Path:
     """Writes the reference of the benchmark in params.yaml anew.
 
     Args:
         params: as in params.yaml.
         root: of the repository.
+        pages: keep pages and figures too, not tables alone.
 
     Returns:
         The folder.
@@ -43,7 +46,8 @@ def keep(params: Params, root: Path = Path()) -> Path:
     layout = Layout(params.name, root)
     _check(params, layout)
     with replacing(layout.reference) as folder:
-        shutil.copytree(layout.reports, folder, copy_function=shutil.copyfile)
+        left_out = None if pages else shutil.ignore_patterns(*PAGES)
+        shutil.copytree(layout.reports, folder, copy_function=shutil.copyfile, ignore=left_out)
         for name in ("params.yaml", "dvc.lock"):
             shutil.copyfile(root / name, folder / name)
         (folder / "costs.csv").write_text("\n".join(costs.lines(costs.latest(layout), "csv")) + "\n", encoding="utf-8")

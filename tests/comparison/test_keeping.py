@@ -55,6 +55,13 @@ def test_a_reference_is_the_report_with_all_that_made_it(root, params) -> None:
     assert keeping.changed_by_hand(folder, known) == ["index.html", "more.csv", "verdicts.csv"]
 
 
+def test_a_reference_of_tables_has_no_pages(root, params) -> None:
+    folder = keeping.keep(params, root, pages=False)
+    written = {path.name for path in folder.rglob("*")}
+    assert written == {*keeping.NEEDED, "params.yaml", "dvc.lock", "costs.csv", "provenance.json"} - {"index.html"}
+    assert keeping.changed_by_hand(folder, json.loads((folder / "provenance.json").read_text())) == []
+
+
 def test_only_a_finished_run_is_kept(root, params, monkeypatch) -> None:
     monkeypatch.setattr(keeping, "_changed", lambda root: {"report": [], "edit": []})
     with pytest.raises(UserError, match="not up to date: edit, report; run dvc repro"):
