@@ -108,16 +108,15 @@ def luck(verdict: Mapping[str, Any], tested: int) -> str:
     if verdict["gains"] + verdict["losses"] == 0:
         return "It answers every image as the baseline does: no edit that changes an answer did better on validation."
     p = verdict["mcnemar_p"]
-    often = (
-        "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {100 * p:.2g} of 100 cases" if p < 0.995 else "always"
-    )
+    often = "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {100 * p:.2g} of 100 cases"
+    often = often if p < 0.995 else "every time"
     if verdict["holm_p"] >= LEVEL:
         head = "That can't be told from luck"
     else:
         head = f"That is {'better' if verdict['gains'] > verdict['losses'] else 'worse'} by more than luck explains"
     return (
-        f"{head}: were both networks equally good, a split at least this uneven would come {often} "
-        f"(p corrected for the {tested} edits tested: {verdict['holm_p']:.2g}). Verdict: {verdict['verdict']}"
+        f"{head}: two equally good networks would be split at least this unevenly {often}. Corrected for the {tested} "
+        f"edits tested, p = {verdict['holm_p']:.2g}. Verdict: {verdict['verdict']}"
         f"{': ' + verdict['why'] if verdict['why'] else ''}."
     )
 
