@@ -1,4 +1,3 @@
-import ctypes
 import importlib.metadata
 import importlib.util
 import io
@@ -15,6 +14,7 @@ from PIL import Image
 
 from emobench.concepts import landmarks
 from emobench.concepts.landmarks import find_landmarks
+from emobench.doctor import PARTS
 from emobench.errors import UserError
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -29,11 +29,9 @@ def model():
         pytest.skip("mediapipe is not installed (extra 'landmarks')")
     if not MODEL.is_file():
         pytest.skip(f"no {MODEL}")
-    for library in ("libEGL.so.1", "libGLESv2.so.2"):
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            pytest.skip(f"no {library}, which mediapipe needs")
+    found, without = PARTS["EGL, GLES"]
+    if found() is None:
+        pytest.skip(without)
     return MODEL
 
 
