@@ -36,6 +36,7 @@ NOT_IMPORTED = {
     "mypy": "a program",
     "pytest-benchmark": "a plug-in of pytest",
     "pytest-xdist": "a plug-in of pytest",
+    "ruamel-yaml-clib": "DVC reads its files by it; without it in Python, several times as long",
     "ruff": "a program",
     "setuptools": "builds the package without a network",
     "uv": "a program",
