@@ -6,10 +6,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from emobench.settings.results import CROSS_FITTED
+
 WIDTH = 80
 GAP = "  "
-CROSS_FITTED = "cross_fitted"
-"""Name and protocol of what was chosen and judged by folds of val and test; it stands with the edits judged on test."""
 MARK = " *"
 NOTE = "* the paper's own edit"
 FOLDED = " +"

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emobench.comparison.board import CROSS_FITTED, as_latex, by_benchmark
+from emobench.comparison.board import as_latex, by_benchmark
 from emobench.comparison.listing import listing
 from emobench.comparison.places import NEEDED, chosen
 from emobench.errors import UserError, unknown_name
+from emobench.settings.results import CROSS_FITTED
 
 COLUMNS = (
     "benchmark", "limited", "config_id", "layer", "arm", "tau", "factor", "accuracy", "delta_points", "low_points",

@@ -7,6 +7,7 @@ search on val nor the arm ``effect``.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,8 @@ from emobench.functional.cross_fitting import chosen_elsewhere, cross_fitted, de
 from emobench.functional.paired import paired_bootstrap
 from emobench.functional.power import smallest_gain
 from emobench.settings.edit import Edit
-from emobench.settings.results import Compare
+from emobench.settings.results import CROSS_FITTED, Compare
 
-NAME = "cross_fitted"
 IMAGES = "val_test_kept"
 """The kept images of val and test; val_test has those too that the audit removed."""
 SEES_LABELS = "effect"
@@ -75,7 +75,8 @@ def cross_fitted_verdict(
     chosen = chosen_elsewhere(changes, folds)
     taken = answers[1 + chosen[folds], np.arange(len(at))]
     by_fold = [names[one] for one in chosen]
-    row = {"config_id": NAME, "arm": NAME, "selected_on": NAME, "images": IMAGES, **found._asdict()}
+    row: dict[str, Any] = dict.fromkeys(("config_id", "arm", "selected_on"), CROSS_FITTED)
+    row |= {"images": IMAGES, **found._asdict()}
     row["mcnemar_p"] = row["holm_p"] = row.pop("p_value")
     needed = smallest_gain(found.gains + found.losses, alpha=LEVEL, power=POWER)
     row |= {"detectable": needed, "detectable_points": None if needed is None else 100 * needed / len(at)}

@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from emobench.edits.cross_fitted import IMAGES as FOLDED
-from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.reporting import tables
 from emobench.reporting.page_tables import NONE, SHARE, Table, text
 from emobench.reporting.published import improving, published_replay
 from emobench.reporting.results import Results
 from emobench.reporting.words import signed
+from emobench.settings.results import CROSS_FITTED
 
 
 def leaderboard_table(results: Results) -> Table:

@@ -8,12 +8,12 @@ import pandas as pd
 
 from emobench.contracts import CHANGED
 from emobench.edits.contract import contract_in_words
-from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.edits.family import LEVEL
 from emobench.reporting import tables
 from emobench.reporting.published import PUBLISHED_EDIT_ACCURACY
 from emobench.reporting.results import Results
 from emobench.reporting.words import describe, signed
+from emobench.settings.results import CROSS_FITTED
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from emobench.schema import Bool, Float, Int, count, settings, within
 
+CROSS_FITTED = "cross_fitted"
+"""Name, arm and protocol of what was chosen and judged by folds of val and test."""
+
 
 @settings
 class CrossFitting:

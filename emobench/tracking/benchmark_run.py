@@ -12,10 +12,10 @@ import pandas as pd
 import yaml
 
 from emobench import costs
-from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.edits.predictions import FILES
 from emobench.reporting import tables
 from emobench.reporting.results import Results
+from emobench.settings.results import CROSS_FITTED
 from emobench.tracking.overview import NOTE
 from emobench.tracking.runs import JUDGED, MOST, RunRecord, at_most, numbers_of, protocol
 

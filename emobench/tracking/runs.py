@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from emobench.edits.cross_fitted import NAME as CROSS_FITTED
 from emobench.reporting import tables
 from emobench.reporting.figures.edits import confusion_picture
 from emobench.reporting.results import Results
+from emobench.settings.results import CROSS_FITTED
 from emobench.tracking.names import PLACES, distinct, edit_name
 from emobench.tracking.overview import NOTE, edit_note
 

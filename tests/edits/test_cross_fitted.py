@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from emobench.edits.cross_fitted import IMAGES, NAME, cross_fitted_verdict, open_to_choice
+from emobench.edits.cross_fitted import IMAGES, cross_fitted_verdict, open_to_choice
 from emobench.edits.verdicts import Predictions
 from emobench.errors import UserError
 from emobench.functional.cross_fitting import chosen_elsewhere, cross_fitted, dealt_folds
-from emobench.settings.results import CrossFitting
+from emobench.settings.results import CROSS_FITTED, CrossFitting
 from emobench.vocabulary.class_names import BASIC
 
 EDIT = edit_bench.small_params().edit
@@ -62,7 +62,7 @@ def test_the_row_is_what_the_folds_choose() -> None:
     changes = right[1:3].astype(np.int8) - right[0]
     folds = dealt_folds(together[KEPT], 4, seed=3)
     found, chosen = cross_fitted(changes, folds, draws=199, seed=3), chosen_elsewhere(changes, folds)
-    assert (row["config_id"], row["selected_on"], row["images"]) == (NAME, NAME, IMAGES)
+    assert (row["config_id"], row["selected_on"], row["images"]) == (CROSS_FITTED, CROSS_FITTED, IMAGES)
     assert (row["gains"], row["losses"], row["mcnemar_p"], row["holm_p"]) == (*found, found.p_value)
     assert row["accuracy"] == pytest.approx(right[1 + chosen[folds], np.arange(len(folds))].mean())
     assert row["delta_accuracy"] == pytest.approx((found.gains - found.losses) / len(KEPT))
