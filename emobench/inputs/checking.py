@@ -14,7 +14,7 @@ from emobench.errors import UserError, unknown_name
 from emobench.faces.raw import RawImages
 from emobench.faces.sources import look_at
 from emobench.inputs.concepts import FEWEST, annotated
-from emobench.inputs.foresight import power_in_words
+from emobench.inputs.foresight import check_probe, power_in_words
 from emobench.inputs.network import network_in_words, picture_in_words
 from emobench.inputs.own_choices import check_concepts_of_edits, own_mistakes
 from emobench.layout import Layout
@@ -78,6 +78,8 @@ def try_inputs(params: Params, root: Path) -> Findings:
             _check_every_class(raw)
         with found.attempt():
             found.said += _tried_concepts(params, root, raw)
+        with found.attempt():
+            check_probe(params, raw, root)
         with found.attempt():
             found.said += power_in_words(params, raw, root)
         if "network.input" not in lacking:

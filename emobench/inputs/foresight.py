@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from emobench.edits.power import POWER, foresight, planned_family
+from emobench.errors import UserError
 from emobench.faces.card import read_card
 from emobench.faces.raw import RawImages
 from emobench.faces.splitting import FOLDS
@@ -53,6 +54,22 @@ def _folds_in_words(params: Params, raw: RawImages, root: Path, table: pd.DataFr
     ]
 
 
+def check_probe(params: Params, raw: RawImages, root: Path) -> None:
+    """Whether the probe can have as many images as are taken of each unit.
+
+    Raises:
+        UserError: it will have fewer.
+    """
+    dissect = params.dissect
+    images = expected_images(params, raw, root, "train" if dissect.probe == "train_unique" else dissect.probe)
+    asked = {f"{name}.top_k": getattr(getattr(dissect, name, None), "top_k", 0) for name in dissect.similarity_fns}
+    for key, count in ({"top_images": dissect.top_images} | asked).items():
+        if images is not None and count > images:
+            raise UserError(
+                f"params: dissect.{key} is {count}; the probe ({dissect.probe}) has {images} images at most"
+            )
+
+
 def expected_images(params: Params, raw: RawImages, root: Path, split: str = "test") -> int | None:
     """How many images of a split there will be, before the audit takes some away; None where that is not known yet.
 
@@ -60,7 +77,7 @@ def expected_images(params: Params, raw: RawImages, root: Path, split: str = "te
         params: source and limit of the images.
         raw: what was read of them. Its counts say which splits are given; the others are made as by ``with_splits``.
         root: the repository, whose images as last prepared tell where the source wasn't counted.
-        split: val or test.
+        split: train, val or test.
     """
     folder = Layout(params.name, root).data
     if params.data.source == "synthetic":
@@ -70,8 +87,10 @@ def expected_images(params: Params, raw: RawImages, root: Path, split: str = "te
     else:
         return read_card(folder).counts.get(split, 0) if (folder / "dataset.json").is_file() else None
     total, missing = sum(counts.values()), [name for name in SPLITS if name not in counts]
-    if not missing:
+    if split in counts and (not missing or split == "train"):
         expected = counts[split]
+    elif split == "train":
+        expected = total - 2 * (total // FOLDS)
     else:
         halved = len(missing) == 1 and "train" in counts
         expected = (total - counts["train"]) // 2 if halved else total // FOLDS

@@ -9,10 +9,11 @@ from presets import preset
 
 import emobench
 from emobench.edits.power import foresight
+from emobench.errors import UserError
 from emobench.faces.card import DatasetCard, write_card
 from emobench.faces.raw import RawImages
 from emobench.faces.splitting import with_splits
-from emobench.inputs.foresight import expected_images, power_in_words
+from emobench.inputs.foresight import check_probe, expected_images, power_in_words
 
 PRESETS = Path(emobench.__file__).parent / "presets"
 PARAMS = preset()
@@ -38,6 +39,7 @@ def test_as_many_test_images_are_expected_as_prepare_makes(counts, tmp_path) -> 
     every = RawImages(pixels, [f"{k}" for k in range(100)], np.arange(100) % 2, splits, ("happy", "sad"))
     made = with_splits(every, 0).splits.count("test")
     assert expected_images(asked(), raw_of(counts), tmp_path) == made
+    assert expected_images(asked(), raw_of(counts), tmp_path, "train") == with_splits(every, 0).splits.count("train")
     assert expected_images(asked(limit=50), raw_of(counts), tmp_path) == made / 2
     assert expected_images(asked(limit=500), raw_of(counts), tmp_path) == made
 
@@ -54,6 +56,23 @@ def test_where_the_source_is_not_counted_the_prepared_images_tell(tmp_path) -> N
     write_card(folder, DatasetCard(("a", "b"), counts, 48, 1, "0" * 64, "folder: mine", **facts))
     assert expected_images(asked(), raw, tmp_path) == 321
     assert any("about 321 test images" in line for line in power_in_words(asked(), raw, tmp_path))
+
+
+@pytest.mark.parametrize(("probe", "most"), [("train_unique", 60), ("val", 25)])
+def test_a_probe_smaller_than_what_is_taken_of_a_unit_is_refused(probe, most, tmp_path) -> None:
+    raw, params = raw_of({"train": 60, "val": 25, "test": 15}), asked()
+
+    def taking(top_k: int, **others):
+        soft_wpmi = dataclasses.replace(params.dissect.soft_wpmi, top_k=top_k)
+        changed = {"similarity_fns": ["soft_wpmi"], "soft_wpmi": soft_wpmi, "probe": probe} | others
+        return dataclasses.replace(params, dissect=dataclasses.replace(params.dissect, **changed))
+
+    check_probe(taking(most), raw, tmp_path)
+    with pytest.raises(UserError, match=rf"soft_wpmi.top_k is {most + 1}; the probe \({probe}\) has {most} images"):
+        check_probe(taking(most + 1), raw, tmp_path)
+    check_probe(taking(most + 1, similarity_fns=["rank_reorder"]), raw, tmp_path)
+    with pytest.raises(UserError, match=f"dissect.top_images is 61; .* {most} images at most"):
+        check_probe(taking(1, top_images=61), raw, tmp_path)
 
 
 def test_the_words_are_those_of_the_table() -> None:

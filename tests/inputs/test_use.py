@@ -40,7 +40,10 @@ def test_fer2013_with_everything_and_again_without(repository, archive, tmp_path
     params = load_params(repository / "params.yaml")
     assert (params.data.input, params.network.source) == ("data/raw/fer2013-archive.zip", "weights")
     assert (params.annotate.source, params.annotate.input) == ("landmarks", "data/raw/fer2013-annotations.task")
-    check_inputs(params, repository)
+    with pytest.raises(UserError, match=r"soft_wpmi.top_k is 100; the probe \(train_unique\) has 7 images at most"):
+        check_inputs(params, repository)
+    few = dataclasses.replace(params.dissect, similarity_fns=["rank_reorder"])
+    check_inputs(dataclasses.replace(params, dissect=few), repository)
     assert (repository / "data/raw/fer2013-archive.zip.dvc").is_file()
     ignored = subprocess.run(
         ["git", "check-ignore", "data/raw/fer2013-archive.zip"], cwd=repository, check=False, capture_output=True
