@@ -6,6 +6,7 @@ uses as well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,6 +25,8 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda values: values.amax(1),
 }
 TOKENS = ("mean", "cls")
+Keep = Callable[[LayerCard, Tensor, int | str], Tensor]
+"""What is kept of a layer's output, of which its card and where the images are in it are known."""
 
 
 class Recorder:
@@ -86,10 +89,7 @@ class Recorder:
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (images, classes), and layer -> (images, units)."""
-        logits, values = self._run(inputs)
-        pooled: dict[str, list[Tensor]] = {layer: [] for layer in self._cards}
-        for layer, value, axis in values:
-            pooled[layer].append(self._pooled(self._cards[layer], value, axis, len(inputs)))
+        logits, pooled = self._run(inputs, lambda card, value, axis: self._pooled(card, value, axis, len(inputs)))
         join = torch.amax if self._pool == "max" else torch.mean
         return logits, {
             layer: uses[0] if len(uses) == 1 else join(torch.stack(uses), 0) for layer, uses in pooled.items()
@@ -98,26 +98,31 @@ class Recorder:
     @torch.no_grad()
     def values(self, inputs: Tensor) -> dict[str, Tensor]:
         """Layer -> everything that its units put out (values, units): of all images, places, tokens and uses."""
-        found: dict[str, list[Tensor]] = {layer: [] for layer in self._cards}
-        for layer, value, _ in self._run(inputs)[1]:
-            found[layer].append(value.movedim(self._cards[layer].axis, -1).flatten(0, -2))
+        _, found = self._run(inputs, lambda card, value, axis: value.movedim(card.axis, -1).flatten(0, -2))
         return {layer: torch.cat(uses) for layer, uses in found.items()}
 
-    def _run(self, inputs: Tensor) -> tuple[Tensor, list[tuple[str, Tensor, int | str]]]:
-        """Logits; and layer, what it puts out and where the images are in that, for each use."""
+    def _run(self, inputs: Tensor, keep: Keep) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """Logits, and what ``keep`` makes of each use of each layer."""
+        found: dict[str, list[Tensor]] = {layer: [] for layer in self._cards}
         if self._program is not None:
             logits, *values = self._program(inputs)
-            rows = zip(self._sites, values, self._axes, strict=True)
-            return logits, [(layer, value, axis) for (layer, _), value, axis in rows]
-        seen: list[tuple[str, Tensor, int | str]] = []
+            for (layer, _), value, axis in zip(self._sites, values, self._axes, strict=True):
+                found[layer].append(keep(self._cards[layer], value, axis))
+            return logits, found
         modules = unit_modules(self._model)
 
         def watch(layer: str) -> Callable:
-            return lambda module, args, output: seen.append((layer, output.detach(), 0))
+            def seen(module: nn.Module, args: Any, output: Tensor) -> None:
+                # At once: what comes next may work in place (ReLU), and a pass that keeps no value uses less memory.
+                kept = keep(self._cards[layer], output.detach(), 0)
+                shared = kept.untyped_storage().data_ptr() == output.untyped_storage().data_ptr()
+                found[layer].append(kept.clone() if shared else kept)
+
+            return seen
 
         handles = [modules[layer].register_forward_hook(watch(layer)) for layer in self._cards]
         try:
-            return self._model(inputs), seen
+            return self._model(inputs), found
         finally:
             for handle in handles:
                 handle.remove()
@@ -127,8 +132,8 @@ class Recorder:
         """Whether hooks on modules see just the same; then the network itself runs, which is quicker than its graph."""
         if any(axis != 0 for axis in self._axes) or not self._cards.keys() <= unit_modules(self._model).keys():
             return False
-        _, seen = self._run(example)
-        calls = {layer: [len(value) for name, value, _ in seen if name == layer] for layer in self._cards}
+        _, seen = self._run(example, lambda card, value, axis: value)
+        calls = {layer: [len(value) for value in uses] for layer, uses in seen.items()}
         return all(calls[name] == [len(example)] * card.calls for name, card in self._cards.items())
 
     def _pooled(self, card: LayerCard, value: Tensor, axis: int | str, images: int) -> Tensor:

@@ -102,3 +102,25 @@ def test_a_card_that_vouches_for_hooks_spares_the_graph(monkeypatch):
 def test_whether_hooks_see_all(name, hooked):
     model, inputs = network(name) if name != "branching" else (Branching().eval(), torch.rand(5, 3, 20, 20))
     assert seen_by_hooks(model, [layer.name for layer in unit_layers(model, inputs)], inputs) is hooked
+
+
+def test_units_are_seen_before_the_network_changes_them_in_place():
+    """As torchvision's AlexNet and VGG do: the next operation writes into what a layer put out."""
+    torch.manual_seed(0)
+    after = [torch.nn.Flatten(), torch.nn.Linear(4 * 36, 8), torch.nn.ReLU(inplace=True), torch.nn.Linear(8, 3)]
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(inplace=True), *after).eval()
+    inputs = torch.rand(5, 1, 8, 8)
+    recorder = Recorder(model, ["0", "3"], inputs)
+    assert recorder.hooked
+    with torch.no_grad():
+        convolved = model[0](inputs)
+        linear = model[3](model[1:3](convolved.clone()))
+        expected = {"0": convolved.mean((2, 3)), "3": linear}
+        assert all((units < 0).any() for units in expected.values())
+    logits, units = recorder(inputs)
+    for layer, values in expected.items():
+        torch.testing.assert_close(units[layer], values, rtol=0, atol=0)
+    everything = recorder.values(inputs)
+    torch.testing.assert_close(everything["0"], convolved.movedim(1, -1).flatten(0, -2), rtol=0, atol=0)
+    torch.testing.assert_close(everything["3"], linear, rtol=0, atol=0)
+    torch.testing.assert_close(logits, model(inputs), rtol=0, atol=0)
